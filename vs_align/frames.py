@@ -6,7 +6,7 @@ import numpy as np
 import vapoursynth as vs
 from numpy.typing import NDArray
 
-__all__ = ["frame_bytes", "is_full_range", "paint", "plane", "to_rgb", "to_tensor"]
+__all__ = ["frame_bytes", "is_full_range", "paint", "plane", "to_rgb", "to_tensor", "widened"]
 
 
 def plane(frame: vs.VideoFrame, index: int) -> NDArray[Any]:
@@ -19,6 +19,15 @@ def frame_bytes(clip: vs.VideoNode) -> int:
     fmt = clip.format
     chroma = (clip.width >> fmt.subsampling_w) * (clip.height >> fmt.subsampling_h)
     return (clip.width * clip.height + (fmt.num_planes - 1) * chroma) * fmt.bytes_per_sample
+
+
+def widened(clip: vs.VideoNode) -> vs.VideoNode:
+    """Return plane 0 of a half float clip as float, exactly; any other clip as it is."""
+    if clip.format.sample_type != vs.FLOAT or clip.format.bits_per_sample != 16:
+        return clip
+    first = clip if clip.format.num_planes == 1 else vs.core.std.ShufflePlanes(clip, 0, vs.GRAY)
+    # Not resize, which would read _FieldBased and refuse odd heights.
+    return first.std.Expr("x", vs.GRAYS)
 
 
 def to_rgb(clip: vs.VideoNode, format_id: int) -> vs.VideoNode:

@@ -75,8 +75,8 @@ def choose(candidates: NDArray[np.int64], scores: NDArray[np.float64], centre: i
         the later frame. None where no score is finite.
     """
     finite = np.flatnonzero(np.isfinite(scores))
-    if not len(finite):
-        return None
+    if len(finite) < 2:
+        return int(finite[0]) if len(finite) else None
     distance = np.abs(candidates[finite] - centre)
     order = np.lexsort((-candidates[finite], distance, scores[finite]))
     return int(finite[order[0]])

@@ -2,7 +2,7 @@
 
 The distance is that of ``std.PlaneStats(a, b)``: the sum of absolute differences over width * height * peak. The chosen
 frame is the one an exhaustive search chooses, always. Most candidates are never compared in full: block sums of the
-two frames bound the difference from below, and they are kept, folded into one byte a block, for the whole window.
+two frames bound the difference from below, and those of the whole window are kept (see ``blocks.py``).
 """
 
 import cv2
@@ -10,8 +10,8 @@ import numpy as np
 import vapoursynth as vs
 from numpy.typing import NDArray
 
-from ..frames import frame_bytes, plane
-from .blocks import block_size, block_sums
+from ..frames import frame_bytes, plane, widened
+from .blocks import UNITS_PER_PEAK, BlockBound, block_size
 from .measure import Delivered, Measure, Scores
 from .requests import Steps, batches, requests
 from .rows import row_distances
@@ -19,12 +19,18 @@ from .store import FeatureStore, RowStore
 
 __all__ = ["PlaneStats"]
 
-# One unit of a folded block sum, as a share of the peak: an eighth of an 8 bit step, averaged over the block.
-_UNITS_PER_PEAK = 8 * 256
 # Candidates whose planes are asked for at once when they are no longer at hand.
 _ASK = 4
+# Smaller blocks are worth their cost on planes at least this large, for this many candidates, while they rule out this
+# share of them; after that they are tried again now and then.
+_FINE_SIZE = 4
+_FINE_FROM_PIXELS = 400_000
+_FINE_FROM_CANDIDATES = 10
+_FINE_SHARE = 0.25
+_FINE_RETRY = 128
 
 type Plane = NDArray[np.generic]
+type Best = tuple[float, int]
 
 
 class PlaneStats(Measure):
@@ -39,18 +45,16 @@ class PlaneStats(Measure):
     label = "PlaneStats"
 
     def __init__(self, clip: vs.VideoNode, ref: vs.VideoNode, capacity: int, budget: int) -> None:
-        self.clip, self.ref = _readable(clip), _readable(ref)
-        self._size = block_size(clip.width, clip.height)
-        blocks = (clip.width // self._size) * (clip.height // self._size)
-        self._rows = RowStore(capacity, blocks)
+        self.clip, self.ref = widened(clip), widened(ref)
+        self._coarse = BlockBound(self.clip, block_size(clip.width, clip.height))
+        self._fine = BlockBound(self.clip, _FINE_SIZE)
+        self._rows = RowStore(capacity, self._coarse.blocks)
         self._planes: FeatureStore[Plane] = FeatureStore(max(1, min(capacity, budget // frame_bytes(self.clip))))
-        fmt = self.clip.format
-        self._float = fmt.sample_type == vs.FLOAT
-        peak = 1.0 if self._float else float((1 << fmt.bits_per_sample) - 1)
-        self._unit = self._size**2 * (1.0 if self._float else float(1 << fmt.bits_per_sample)) / _UNITS_PER_PEAK
+        fine_rows = max(1, min(capacity, budget // 8 // max(1, self._fine.blocks)))
+        self._fine_rows: FeatureStore[NDArray[np.uint8]] = FeatureStore(fine_rows)
+        self._fine_share, self._fine_wait = 1.0, 0
+        peak = 1.0 if self.clip.format.sample_type == vs.FLOAT else float((1 << clip.format.bits_per_sample) - 1)
         self._full_scale = clip.width * clip.height * peak
-        self._blocks = blocks
-        self._largest = 1.0
 
     def scores(
         self, n: int, candidates: NDArray[np.int64], centre: int, delivered: Delivered, every: bool
@@ -58,7 +62,7 @@ class PlaneStats(Measure):
         """See `Measure.scores`; the contrast is the distance of the block sums, which grain hardly touches."""
         ref = delivered.ref or (yield requests(self.ref, [n]))[0]
         target = plane(ref, 0)
-        row = self._row(target)
+        row = self._coarse.row(target)
         with self._rows.lock:
             for frame, picture in delivered.clip.items():
                 if not self._rows.has(frame):
@@ -68,95 +72,125 @@ class PlaneStats(Measure):
             pictures = yield requests(self.clip, frames)
             with self._rows.lock:
                 for frame, picture in zip(frames, pictures, strict=True):
-                    found = self._add(frame, picture)
-                    distances[frame - candidates[0]] = row_distances(row, found[None])[0]
+                    distances[frame - candidates[0]] = row_distances(row, self._add(frame, picture)[None])[0]
         sums = yield from self._differences(target, candidates, centre, distances, every)
-        contrast = np.where(np.isnan(sums), np.inf, distances.astype(np.float64))
-        values = np.where(np.isfinite(sums), sums, np.inf) / self._full_scale
-        if not self._blocks:
-            return Scores(values, values, 1 / _UNITS_PER_PEAK)
-        return Scores(values, contrast, float(self._blocks))
+        values = np.where(np.isnan(sums), np.inf, sums) / self._full_scale
+        if not self._coarse.blocks:
+            return Scores(values, values, 1 / UNITS_PER_PEAK)
+        contrast = np.where(np.isnan(sums), np.inf, distances)
+        return Scores(values, contrast, float(self._coarse.blocks))
 
     def clear(self) -> None:
         """Give back the held planes and block sums."""
         self._rows.clear()
         self._planes.clear()
+        self._fine_rows.clear()
 
     def _add(self, frame: int, picture: vs.VideoFrame) -> NDArray[np.uint8]:
         pixels = plane(picture, 0)
-        row = self._row(pixels)
+        row = self._coarse.row(pixels)
         self._rows.keep(frame, row)
         self._planes.keep(frame, pixels)
         return row
 
-    def _row(self, pixels: Plane) -> NDArray[np.uint8]:
-        """Fold block sums into bytes.
-
-        The fold is a triangle wave of the sum in units: it never moves two values further apart, so the bound stays a
-        bound, and it keeps the fine steps that a plain byte would lose.
-        """
-        sums = block_sums(pixels, self._size)
-        if self._float:
-            largest = cv2.norm(pixels, cv2.NORM_INF)
-            if np.isfinite(largest):
-                self._largest = max(self._largest, largest)
-            sums = np.clip(np.nan_to_num(sums), -1e6 * self._unit, 1e6 * self._unit)
-        units = np.floor(sums * (1 / self._unit)).astype(np.int32)
-        odd = ((units >> 8) & 1).astype(np.uint8)
-        return units.astype(np.uint8) ^ (odd * np.uint8(255))
-
-    def _bounds(self, distances: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Bound the sums of absolute differences from below; rounding costs up to one unit a block."""
-        lost = 1.0 if not self._float else 1.01 + 0.01 * self._largest
-        return np.maximum(distances - self._blocks * lost, 0.0) * self._unit
-
     def _differences(
         self, target: Plane, candidates: NDArray[np.int64], centre: int, distances: NDArray[np.int64], every: bool
     ) -> Steps[NDArray[np.float64]]:
-        """Compare in full, the most promising first, until the bounds say that no better one is left."""
+        """Compare in full, the most promising first, those candidates that the bounds do not rule out.
+
+        Returns:
+            The sums of absolute differences, infinite where ruled out, NaN where the pixels are not finite.
+        """
         sums = np.full(len(candidates), np.inf)
         ahead = candidates - centre
         rank = 2 * np.abs(ahead) - (ahead > 0)
-        bounds = self._bounds(distances)
-        order = np.argsort(distances * (int(rank.max()) + 1) + rank)
-        best, best_rank, position = np.inf, 0, 0
-        while position < len(order):
-            if not every:
-                order = order[position:]
-                position = 0
-                order = order[_may_win(bounds[order], rank[order], best, best_rank)]
-            ask = order[position : position + (1 if np.isinf(best) else _ASK)]
-            planes = yield from self._at_hand(candidates[ask].tolist())
-            for index in ask.tolist():
-                if every or bounds[index] < best or (bounds[index] == best and rank[index] < best_rank):
-                    total = cv2.norm(target, planes[int(candidates[index])], cv2.NORM_L1)
-                    sums[index] = total
-                    if total < best or (total == best and rank[index] < best_rank):
-                        best, best_rank = total, int(rank[index])
-            position += len(ask)
+        key = distances * (2 * len(candidates) + 2 * abs(int(ahead[0])) + 1) + rank
+        first = int(key.argmin())
+        compare = _Comparison(self, target, candidates, rank, sums)
+        if every:
+            yield from compare.in_full(np.argsort(key).tolist(), None)
+            return sums
+        yield from compare.in_full([first], None)
+        bounds = self._coarse.below(distances.astype(np.float64))
+        left = np.flatnonzero(bounds <= compare.best[0])
+        queue = [k for k in left[np.argsort(key[left])].tolist() if k != first]
+        if len(queue) >= _FINE_FROM_CANDIDATES and target.size >= _FINE_FROM_PIXELS and self._fine_pays():
+            queue = self._refined(target, candidates, queue, bounds, compare.best)
+        yield from compare.in_full(queue, bounds)
         return sums
 
-    def _at_hand(self, frames: list[int]) -> Steps[dict[int, Plane]]:
-        planes = self._planes.held(frames)
-        missing = [frame for frame in frames if frame not in planes]
-        if missing:
-            pictures = yield requests(self.clip, missing)
-            for frame, picture in zip(missing, pictures, strict=True):
-                planes[frame] = plane(picture, 0)
-                self._planes.keep(frame, planes[frame])
+    def at_hand(self, frames: list[int]) -> dict[int, Plane]:
+        """Return those of the planes that are held."""
+        return self._planes.held(frames)
+
+    def ask(self, frames: list[int]) -> Steps[dict[int, Plane]]:
+        """Ask for planes that are no longer held."""
+        pictures = yield requests(self.clip, frames)
+        planes = {frame: plane(picture, 0) for frame, picture in zip(frames, pictures, strict=True)}
+        for frame, pixels in planes.items():
+            self._planes.keep(frame, pixels)
         return planes
 
+    def _fine_pays(self) -> bool:
+        if self._fine_share >= _FINE_SHARE:
+            return True
+        self._fine_wait += 1
+        return self._fine_wait % _FINE_RETRY == 0
 
-def _may_win(
-    bounds: NDArray[np.float64], ranks: NDArray[np.int64], best: float, best_rank: int
-) -> NDArray[np.bool_]:
-    return (bounds < best) | ((bounds == best) & (ranks < best_rank))
+    def _refined(
+        self, target: Plane, candidates: NDArray[np.int64], queue: list[int], bounds: NDArray[np.float64], best: Best
+    ) -> list[int]:
+        """Raise the bounds of the queue by smaller blocks and return those that are still in, the likeliest first."""
+        row = self._fine.row(target)
+        frames = candidates[queue].tolist()
+        rows = self._fine_rows.held(frames)
+        planes = self._planes.held([frame for frame in frames if frame not in rows])
+        for frame, pixels in planes.items():
+            rows[frame] = self._fine.row(pixels)
+            self._fine_rows.keep(frame, rows[frame])
+        for k, frame in zip(queue, frames, strict=True):
+            if frame in rows:
+                bounds[k] = max(bounds[k], self._fine.below(cv2.norm(row, rows[frame], cv2.NORM_L1)))
+        left = sorted((k for k in queue if bounds[k] <= best[0]), key=bounds.__getitem__)
+        self._fine_share = 0.75 * self._fine_share + 0.25 * (1 - len(left) / len(queue))
+        return left
 
 
-def _readable(clip: vs.VideoNode) -> vs.VideoNode:
-    """Widen half floats, which OpenCV does not compare; every other format is read as it is."""
-    fmt = clip.format
-    if fmt.sample_type == vs.FLOAT and fmt.bits_per_sample == 16:
-        first = clip if fmt.num_planes == 1 else vs.core.std.ShufflePlanes(clip, 0, vs.GRAY)
-        return first.std.Expr("x", vs.GRAYS)
-    return clip
+class _Comparison:
+    """Comparing one ref frame's plane with candidates in full.
+
+    Attributes:
+        best: the smallest sum so far and its rank in ties.
+    """
+
+    def __init__(
+        self,
+        measure: PlaneStats,
+        target: Plane,
+        candidates: NDArray[np.int64],
+        rank: NDArray[np.int64],
+        sums: NDArray[np.float64],
+    ) -> None:
+        self.best: Best = (np.inf, 0)
+        self._measure = measure
+        self._target = target
+        self._candidates = candidates
+        self._rank = rank
+        self._sums = sums
+
+    def in_full(self, queue: list[int], bounds: NDArray[np.float64] | None) -> Steps[None]:
+        """Fill in the sums of a queue of candidates; with bounds, those that cannot beat the best are passed over."""
+        frames: list[int] = self._candidates[queue].tolist()
+        planes = self._measure.at_hand(frames)
+        for place, (k, frame) in enumerate(zip(queue, frames, strict=True)):
+            if bounds is not None and (bounds[k], self._rank[k]) >= self.best:
+                continue
+            if frame not in planes:
+                missing = [other for other in frames[place:] if other not in planes]
+                planes |= yield from self._measure.ask(missing[:_ASK])
+            total = cv2.norm(self._target, planes[frame], cv2.NORM_L1)
+            if total < np.inf:
+                self._sums[k] = total
+                self.best = min(self.best, (total, int(self._rank[k])))
+            else:
+                self._sums[k] = np.nan

@@ -10,7 +10,7 @@ import numpy as np
 import vapoursynth as vs
 from numpy.typing import NDArray
 
-from ..frames import plane
+from ..frames import plane, widened
 from .measure import Delivered, Measure, Scores
 from .requests import Steps, batches, requests
 from .rows import row_distances
@@ -98,7 +98,4 @@ def _luma(clip: vs.VideoNode) -> vs.VideoNode:
     fmt = clip.format
     if fmt.color_family == vs.RGB:
         return clip.resize.Point(format=vs.GRAYS, matrix=1)
-    if fmt.sample_type == vs.FLOAT and fmt.bits_per_sample == 16:
-        first = clip if fmt.num_planes == 1 else vs.core.std.ShufflePlanes(clip, 0, vs.GRAY)
-        return first.std.Expr("x", vs.GRAYS)
-    return clip
+    return widened(clip)
