@@ -108,8 +108,8 @@ class Checks:
                 return option
         self.value_error(f"{name} must be one of {allowed}, not {value!r}.")
 
-    def device(self, value: object, name: str) -> str | None:
-        """Return "cpu", "cuda", "cuda:N" or None after checking that CUDA is there when it is asked for."""
+    def device(self, value: object, name: str, must_exist: bool = True) -> str | None:
+        """Return "cpu", "cuda", "cuda:N" or None, by default after checking that the GPU that is asked for is there."""
         if isinstance(value, Enum):
             value = value.value
         if value is None:
@@ -121,6 +121,8 @@ class Checks:
         found = re.fullmatch(r"cuda(?::(\d+))?", value)
         if found is None:
             self.value_error(f'{name} must be "cpu", "cuda", "cuda:0" or None, not {value!r}.')
+        if not must_exist:
+            return value
         devices = cuda_driver_devices()
         if devices == 0:
             self.runtime_error(f'{name}={value!r} needs an NVIDIA GPU and none was found; use {name}="cpu" or None.')

@@ -2,7 +2,7 @@
 
 from enum import Enum, StrEnum
 
-__all__ = ["Backend", "Mode", "Similarity", "TemporalPrecision"]
+__all__ = ["Backend", "Engine", "Mode", "Similarity", "TemporalPrecision"]
 
 
 class Backend(Enum):
@@ -27,6 +27,14 @@ class Similarity(StrEnum):
     STRUCTURE = "structure"
     BUTTERAUGLI = "butteraugli"
     TOPIQ = "topiq"
+
+
+class Engine(StrEnum):
+    """What computes Butteraugli."""
+
+    VSHIP = "vship"
+    JULEK = "julek"
+    TORCH = "torch"
 
 
 class Mode(StrEnum):

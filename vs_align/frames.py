@@ -18,7 +18,8 @@ def frame_bytes(clip: vs.VideoNode) -> int:
     """Return the size of one frame's samples in bytes, all planes together."""
     fmt = clip.format
     chroma = (clip.width >> fmt.subsampling_w) * (clip.height >> fmt.subsampling_h)
-    return (clip.width * clip.height + (fmt.num_planes - 1) * chroma) * fmt.bytes_per_sample
+    samples: int = clip.width * clip.height + (fmt.num_planes - 1) * chroma
+    return samples * int(fmt.bytes_per_sample)
 
 
 def widened(clip: vs.VideoNode) -> vs.VideoNode:
@@ -66,8 +67,8 @@ def paint(frame: vs.VideoFrame, light: NDArray[np.uint8], cover: NDArray[np.uint
         cover: how opaque it is, 0 to 255, same shape.
 
     Returns:
-        A copy of the frame with the picture on it, chroma drained under it; samples are written in full or limited range as
-        the frame says.
+        A copy of the frame with the picture on it, chroma drained under it; samples are written in full or limited
+        range as the frame says.
     """
     painted = frame.copy()
     fmt = frame.format
@@ -90,7 +91,8 @@ def paint(frame: vs.VideoFrame, light: NDArray[np.uint8], cover: NDArray[np.uint
 def _scaled(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
     import cv2
 
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return scaled.astype(np.float32) * np.float32(1 / 255)
 
 
 def _neutral(fmt: vs.VideoFormat) -> float:

@@ -1,4 +1,4 @@
-"""Running the work on one frame inside the frame server, and picking frames of a clip."""
+"""Running the work on one frame inside the frame server."""
 
 from collections.abc import Callable
 from typing import cast
@@ -7,8 +7,9 @@ import vapoursynth as vs
 
 from ..matching.rates import RateMap
 from ..similarity.requests import Request, Steps
+from ..similarity.shifted import Shifted
 
-__all__ = ["Shifted", "follow", "run"]
+__all__ = ["follow", "run"]
 
 
 def run[T](
@@ -35,39 +36,16 @@ def run[T](
     except StopIteration as done:
         return deliver(n, cast(T, done.value))
 
-    def resume(n: int, f: vs.VideoFrame | list[vs.VideoFrame]) -> vs.VideoNode:
-        return run(n, steps, deliver, base, f if isinstance(f, list) else [f])
+    def resume(n: int, f: vs.VideoFrame | list[vs.VideoFrame] | None = None) -> vs.VideoNode:
+        frames = f if isinstance(f, list) else [] if f is None else [f]
+        return run(n, steps, deliver, base, frames)
 
-    return base.std.FrameEval(resume, prop_src=[_single(request) for request in wanted])
+    return base.std.FrameEval(resume, prop_src=[_single(request) for request in wanted] or None)
 
 
 def _single(request: Request) -> vs.VideoNode:
     # A clip of one frame answers a request for any later frame with that one.
     return request.clip.std.Trim(first=request.frame, length=1)
-
-
-class Shifted:
-    """A clip moved along the time axis by whole frames; nodes are made on first use and kept.
-
-    Args:
-        clip: the clip.
-    """
-
-    def __init__(self, clip: vs.VideoNode) -> None:
-        self._clip = clip
-        self._by_offset: dict[int, vs.VideoNode] = {0: clip}
-
-    def at(self, n: int, frame: int) -> vs.VideoNode:
-        """Return a node whose frame ``n`` is the clip's frame ``frame``."""
-        offset = frame - n
-        node = self._by_offset.get(offset)
-        if node is None:
-            node = self._clip[offset:] if offset > 0 else self._delayed(-offset)
-            self._by_offset[offset] = node
-        return node
-
-    def _delayed(self, frames: int) -> vs.VideoNode:
-        return self._clip.std.BlankClip(length=frames, keep=True) + self._clip
 
 
 def follow(clip: vs.VideoNode, rates: RateMap, ahead: int, length: int) -> vs.VideoNode:

@@ -8,12 +8,23 @@ from typing import Any
 import vapoursynth as vs
 
 from ..checks import Checks
-from ..enums import Similarity
+from ..enums import Engine, Similarity
+from ..models import ModelError
 from ..similarity.measure import Measure
 from ..similarity.planestats import PlaneStats
+from ..similarity.plugins import JULEK, VSHIP, Plugin, PluginMeasure
+from ..similarity.shortlist import Shortlist
 from ..similarity.structure import Structure
 
-__all__ = ["MeasureOptions", "build_measure"]
+__all__ = ["HEAVY", "MeasureOptions", "build_measure", "plugin_engine"]
+
+HEAVY = (Similarity.BUTTERAUGLI, Similarity.TOPIQ)
+"""Measures that a shortlist is for."""
+
+# See benchmarks/RESULTS.md: how often a shortlist changes the choice.
+_DEFAULT_SHORTLIST = {Similarity.BUTTERAUGLI: 0, Similarity.TOPIQ: 0}
+# The difference of two distances that says nothing.
+_BUTTERAUGLI_FLOOR, _TOPIQ_FLOOR = 0.1, 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +32,7 @@ class MeasureOptions:
     """Which measure, and how it is run. See `vs_align.temporal` for the meaning of each."""
 
     similarity: Similarity
+    engine: Engine | None
     device: str | None
     batch_size: int | None
     shortlist: int | None
@@ -37,8 +49,75 @@ def build_measure(
         clip, ref: clips of one format and size.
         options: what the script asked for.
         capacity: clip frames that the stores keep.
-        budget: bytes of frames held.
+        budget: bytes of frames or features held.
     """
     if options.similarity == Similarity.PLANESTATS:
         return PlaneStats(clip, ref, capacity, budget)
-    return Structure(clip, ref, capacity)
+    if options.similarity == Similarity.STRUCTURE:
+        return Structure(clip, ref, capacity)
+    heavy = _heavy(check, clip, ref, options, capacity, budget)
+    length = _DEFAULT_SHORTLIST[options.similarity] if options.shortlist is None else options.shortlist
+    return Shortlist(Structure(clip, ref, capacity), heavy, length) if length else heavy
+
+
+def plugin_engine(options: MeasureOptions) -> Plugin | None:
+    """Return the plugin that computes Butteraugli for these options; None: it is computed in torch."""
+    if options.similarity != Similarity.BUTTERAUGLI:
+        return None
+    if options.engine is not None:
+        return {Engine.VSHIP: VSHIP, Engine.JULEK: JULEK, Engine.TORCH: None}[options.engine]
+    if options.device != "cpu" and VSHIP.is_loaded:
+        return VSHIP
+    return JULEK if options.device in (None, "cpu") and JULEK.is_loaded else None
+
+
+def _heavy(
+    check: Checks, clip: vs.VideoNode, ref: vs.VideoNode, options: MeasureOptions, capacity: int, budget: int
+) -> Measure:
+    plugin = plugin_engine(options)
+    if plugin is not None:
+        if not plugin.is_loaded:
+            check.runtime_error(f"engine={plugin.namespace!r} needs a plugin that is not loaded; see {plugin.home}.")
+        return PluginMeasure(plugin, clip, ref, capacity)
+    topiq = options.similarity == Similarity.TOPIQ
+    if topiq:
+        check.package(("torch", "timm", "pyiqa"), "topiq", 'similarity="topiq" (precision 3)')
+    else:
+        purpose = f'similarity="butteraugli" (precision 2) without the plugins {VSHIP.home} and {JULEK.home}'
+        check.package(("torch",), "torch", purpose)
+    device = _torch_device(check, options.device)
+    # Imported here because torch takes seconds.
+    from ..similarity.learned import EngineMeasure
+
+    if topiq:
+        label, engine, floor = "TOPIQ", _topiq(check, device, options), _TOPIQ_FLOOR
+    else:
+        from ..similarity.butteraugli_torch import ButteraugliTorch
+
+        label, engine, floor = "Butteraugli (torch)", ButteraugliTorch(device), _BUTTERAUGLI_FLOOR
+    return EngineMeasure(
+        label, engine, clip, ref,
+        device=device, capacity=capacity, budget=budget, batch_size=options.batch_size, floor=floor,
+    )  # fmt: skip
+
+
+def _topiq(check: Checks, device: str, options: MeasureOptions) -> Any:
+    from ..similarity.topiq import Topiq
+
+    try:
+        return Topiq(device, weights=options.weights, half=device != "cpu")
+    except (ModelError, ImportError) as error:
+        check.runtime_error(str(error))
+
+
+def _torch_device(check: Checks, device: str | None) -> str:
+    import torch
+
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device != "cpu" and not torch.cuda.is_available():
+        check.runtime_error(
+            f"device={device!r} needs a build of PyTorch with CUDA, see https://pytorch.org/get-started; "
+            'or use device="cpu".'
+        )
+    return device

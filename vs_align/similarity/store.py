@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Callable, Iterable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FeatureStore", "RowStore"]
+__all__ = ["FeatureStore", "RowStore", "row_distances"]
 
 
 class FeatureStore[T]:
@@ -35,6 +36,11 @@ class FeatureStore[T]:
             self._kept[frame] = features
             while len(self._kept) > self._capacity:
                 del self._kept[next(iter(self._kept))]
+
+    def shrink(self, capacity: int) -> None:
+        """Keep fewer frames from now on."""
+        with self._lock:
+            self._capacity = capacity
 
     def clear(self) -> None:
         """Forget everything."""
@@ -69,6 +75,11 @@ class RowStore:
         """Say whether a frame's row is there. Call with the lock held."""
         return bool(self._frame[frame % self._capacity] == frame)
 
+    def row(self, frame: int) -> NDArray[np.uint8]:
+        """Return a copy of the row of a frame that is there. Call with the lock held."""
+        row: NDArray[np.uint8] = self._rows[frame % self._capacity].copy()
+        return row
+
     def distances(
         self,
         row: NDArray[np.uint8],
@@ -78,13 +89,25 @@ class RowStore:
         """Compare a row with the candidates' rows. Call with the lock held.
 
         Returns:
-            The distances, shape (K,), and which of the candidates were there; the other distances say nothing.
+            The distances, shape (K,), and which of the candidates were there; the others' distances say nothing.
         """
         slots = candidates % self._capacity
         there = self._frame[slots] == candidates
+        # Few candidates are copied out; for most of a window it is cheaper to walk all rows where they are.
+        if 4 * len(candidates) < self._capacity:
+            return compare(row, self._rows[slots]), there
         return compare(row, self._rows)[slots], there
 
     def clear(self) -> None:
         """Forget everything."""
         with self.lock:
             self._frame.fill(-1)
+
+
+def row_distances(row: NDArray[np.uint8], rows: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the sum of absolute differences of one row (D,) to each of ``rows`` (N, D), shape (N,), exactly."""
+    if not row.size:
+        return np.zeros(len(rows), np.int64)
+    # The one row as the "train" set and the best of one: OpenCV walks the rows once, in integer SIMD.
+    distances, _ = cv2.batchDistance(rows, row[None], cv2.CV_32S, normType=cv2.NORM_L1, K=1)
+    return distances[:, 0].astype(np.int64)

@@ -1,7 +1,7 @@
 """The measure "structure": what is where in the picture, whatever its colours.
 
-Luma is brought to a small size and locally normalised: the mean of a neighbourhood is subtracted and the rest divided by
-its deviation, so that brightness, contrast, gamma and colour grading leave it as it was. The distance is the mean
+Luma is brought to a small size and locally normalised: the mean of a neighbourhood is subtracted and the rest divided
+by its deviation, so that brightness, contrast, gamma and colour grading leave it as it was. The distance is the mean
 absolute difference of two such pictures.
 """
 
@@ -11,10 +11,10 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 
 from ..frames import plane, widened
+from .blocks import Plane
 from .measure import Delivered, Measure, Scores
 from .requests import Steps, batches, requests
-from .rows import row_distances
-from .store import RowStore
+from .store import RowStore, row_distances
 
 __all__ = ["Structure", "structure_picture"]
 
@@ -70,7 +70,7 @@ class Structure(Measure):
         return structure_picture(plane(frame, 0), self._size, self._peak).ravel()
 
 
-def structure_picture(pixels: NDArray[np.generic], size: tuple[int, int], peak: float) -> NDArray[np.uint8]:
+def structure_picture(pixels: Plane, size: tuple[int, int], peak: float) -> NDArray[np.uint8]:
     """Return the small, locally normalised picture of a plane.
 
     Args:
@@ -86,7 +86,8 @@ def structure_picture(pixels: NDArray[np.generic], size: tuple[int, int], peak: 
     small -= mean
     deviation = cv2.sqrt(cv2.GaussianBlur(small * small, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT))
     small /= deviation + 1.0
-    return np.rint(np.clip(small, -_CLIP, _CLIP) * _STEPS + 128).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.rint(np.clip(small, -_CLIP, _CLIP) * _STEPS + 128).astype(np.uint8)
+    return picture
 
 
 def _small_size(width: int, height: int) -> tuple[int, int]:
