@@ -278,7 +278,7 @@ FINE = {
         name: lambda: blank(vs.core.query_video_format(vs.YUV, vs.INTEGER, 9, 1, 1).id) for name in ("clip", "ref")
     },
     "4:1:1": {name: lambda: blank(vs.YUV411P8) for name in ("clip", "ref")},
-    "frames that say nothing": {name: silent for name in ("clip", "ref")},
+    "frames that say nothing": dict.fromkeys(("clip", "ref"), silent),
     "fields": {name: lambda: blank(height=25).std.SetFrameProps(_FieldBased=1) for name in ("clip", "ref")},
 }  # fmt: skip
 

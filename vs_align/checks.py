@@ -74,18 +74,24 @@ class Checks:
 
     def integer(self, value: object, name: str, minimum: int) -> int:
         """Return a whole number of at least ``minimum``; booleans are not numbers here."""
-        if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        try:
+            number = None if isinstance(value, bool) else operator.index(cast(SupportsIndex, value))
+        except TypeError:
+            number = None
+        if number is None:
             self.type_error(f"{name} must be an integer, not {_kind(value)}.")
-        number = operator.index(cast(SupportsIndex, value))
         if number < minimum:
             self.value_error(f"{name} must be at least {minimum}, not {number}.")
         return number
 
     def number(self, value: object, name: str) -> float:
         """Return a real number that is not NaN."""
-        if isinstance(value, bool | str | bytes) or not hasattr(type(value), "__float__"):
+        try:
+            number = None if isinstance(value, bool | str | bytes) else float(cast(SupportsFloat, value))
+        except (TypeError, OverflowError):
+            number = None
+        if number is None:
             self.type_error(f"{name} must be a number, not {_kind(value)}.")
-        number = float(cast(SupportsFloat, value))
         if math.isnan(number):
             self.value_error(f"{name} must be a number, not NaN.")
         return number

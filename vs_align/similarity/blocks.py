@@ -23,7 +23,7 @@ _MOST_BLOCKS = 2048
 # Units to an 8 bit step, averaged over the block: for blocks, and for groups of four.
 _BLOCK_UNITS, _GROUP_UNITS = 4, 16
 # Beyond this a float sum is clipped, which moves no two values apart either.
-_MOST_UNITS = 1e6
+_MOST_SUM, _MOST_UNITS = 1e12, 1e6
 
 
 class CoarseBound:
@@ -100,7 +100,7 @@ class _Rounding:
         largest = cv2.norm(plane, cv2.NORM_INF)
         if np.isfinite(largest):
             self._largest = max(self._largest, largest)
-        finite: Sums = np.nan_to_num(sums)
+        finite: Sums = np.clip(np.nan_to_num(sums), -_MOST_SUM, _MOST_SUM)
         return finite
 
     def floor(self, units: Sums) -> NDArray[np.int32]:
@@ -134,10 +134,11 @@ def block_sums(plane: Plane, size: int) -> Sums:
         return np.zeros(0, np.float32)
     bands = plane[: rows * size, :columns].reshape(rows, size, columns)
     # Whole rows are added first: that is one pass of SIMD over the plane, and what is left is 1/size of it.
-    partial = np.add.reduce(bands, axis=1, dtype=_ROW_SUMS[plane.dtype.char])
-    exact_in_float32 = plane.dtype != np.uint16 or size * size * 65535 < 1 << 24
-    dtype = np.float32 if exact_in_float32 else np.float64
-    sums: Sums = partial.astype(dtype, copy=False).reshape(-1, size) @ np.ones(size, dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        partial = np.add.reduce(bands, axis=1, dtype=_ROW_SUMS[plane.dtype.char])
+        exact_in_float32 = plane.dtype != np.uint16 or size * size * 65535 < 1 << 24
+        dtype = np.float32 if exact_in_float32 else np.float64
+        sums: Sums = partial.astype(dtype, copy=False).reshape(-1, size) @ np.ones(size, dtype)
     return sums
 
 

@@ -61,6 +61,7 @@ class RowStore:
 
     def __init__(self, capacity: int, width: int) -> None:
         self.lock = threading.Lock()
+        self.width = width
         self._capacity = capacity
         self._rows = np.zeros((capacity, width), np.uint8)
         self._frame = np.full(capacity, -1, np.int64)

@@ -11,17 +11,24 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 
 from ..frames import plane, widened
-from .blocks import Plane
+from .blocks import Plane, block_sums
 from .measure import Delivered, Measure, Scores
 from .requests import Steps, batches, requests
-from .store import RowStore, row_distances
+from .store import FeatureStore, RowStore, row_distances
 
 __all__ = ["Structure", "structure_picture"]
 
-_AREA = 160 * 120
-_SIGMA = 6.0
-# Deviations are clipped here; 42 steps of a byte to one deviation.
+type Row = NDArray[np.uint8]
+
+# The small picture has about this many pixels.
+_AREA = 120 * 90
+# The neighbourhood's standard deviation in small pixels, and what is added to the local deviation so that noise in flat
+# places is not blown up, in 8 bit steps.
+_SIGMA, _FLAT = 4.0, 4.0
+# Deviations are clipped here; steps of a byte to one deviation.
 _CLIP, _STEPS = 3.0, 42.0
+# A mean difference, in deviations, that says nothing.
+_FLOOR = 0.02
 
 
 class Structure(Measure):
@@ -37,7 +44,9 @@ class Structure(Measure):
     def __init__(self, clip: vs.VideoNode, ref: vs.VideoNode, capacity: int) -> None:
         self.clip, self.ref = _luma(clip), _luma(ref)
         self._size = _small_size(clip.width, clip.height)
+        self._shrink = _shrink(clip.width, clip.height, self._size)
         self._rows = RowStore(capacity, self._size[0] * self._size[1])
+        self._bad: FeatureStore[bool] = FeatureStore(capacity)
         fmt = self.clip.format
         self._peak = 1.0 if fmt.sample_type == vs.FLOAT else float((1 << fmt.bits_per_sample) - 1)
 
@@ -50,44 +59,66 @@ class Structure(Measure):
         fresh = {frame: self._row(picture) for frame, picture in delivered.clip.items()}
         with self._rows.lock:
             for frame, row in fresh.items():
-                self._rows.keep(frame, row)
-            sums, there = self._rows.distances(target, candidates, row_distances)
-        for frames in batches(candidates[~there]):
+                self._keep(frame, row)
+            sums, there = self._rows.distances(_or_blank(target, self._rows.width), candidates, row_distances)
+        values = sums / (max(1, self._rows.width) * _STEPS)
+        for frames in [] if there.all() else batches(candidates[~there]):
             pictures = yield requests(self.clip, frames)
             rows = [self._row(picture) for picture in pictures]
-            sums[np.asarray(frames) - candidates[0]] = row_distances(target, np.stack(rows))
             with self._rows.lock:
                 for frame, row in zip(frames, rows, strict=True):
-                    self._rows.keep(frame, row)
-        values = sums / (max(1, target.size) * _STEPS)
-        return Scores(values, values, 0.02)
+                    values[frame - candidates[0]] = _distance(target, row)
+                    self._keep(frame, row)
+        for frame in self._bad.held(candidates.tolist()):
+            values[frame - candidates[0]] = np.inf
+        if target is None:
+            values[:] = np.inf
+        return Scores(values, values, _FLOOR)
 
     def clear(self) -> None:
         """Give back the held pictures."""
         self._rows.clear()
+        self._bad.clear()
 
-    def _row(self, frame: vs.VideoFrame) -> NDArray[np.uint8]:
-        return structure_picture(plane(frame, 0), self._size, self._peak).ravel()
+    def _keep(self, frame: int, row: Row | None) -> None:
+        if row is None:
+            self._bad.keep(frame, True)
+        self._rows.keep(frame, _or_blank(row, self._rows.width))
+
+    def _row(self, frame: vs.VideoFrame) -> Row | None:
+        """Return a frame's picture as a row, or None where a pixel is not finite."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            small = _small(plane(frame, 0), self._size, self._shrink) * np.float32(255 / self._peak)
+            finite = np.isfinite(small.sum(dtype=np.float64))
+        # Far beyond white, squares would overflow.
+        return structure_picture(np.clip(small, -1e6, 1e6)).ravel() if finite else None
 
 
-def structure_picture(pixels: Plane, size: tuple[int, int], peak: float) -> NDArray[np.uint8]:
-    """Return the small, locally normalised picture of a plane.
+def structure_picture(small: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Normalise a small picture locally.
 
     Args:
-        pixels: the plane, shape (H, W).
-        size: width and height of the result.
-        peak: the value of white.
+        small: luma in 8 bit steps, shape (h, w).
 
     Returns:
-        Shape (size[1], size[0]): 128 for the local mean, 42 steps to one local deviation.
+        Same shape: 128 for the local mean, 42 steps to one local deviation.
     """
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32) * (255 / peak)
     mean = cv2.GaussianBlur(small, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT)
-    small -= mean
-    deviation = cv2.sqrt(cv2.GaussianBlur(small * small, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT))
-    small /= deviation + 1.0
-    picture: NDArray[np.uint8] = np.rint(np.clip(small, -_CLIP, _CLIP) * _STEPS + 128).astype(np.uint8)
+    detail = small - mean
+    deviation = cv2.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT))
+    detail /= deviation + np.float32(_FLAT)
+    picture: NDArray[np.uint8] = np.rint(np.clip(detail, -_CLIP, _CLIP) * _STEPS + 128).astype(np.uint8)
     return picture
+
+
+def _distance(row: Row | None, other: Row | None) -> float:
+    if row is None or other is None:
+        return np.inf
+    return float(row_distances(row, other[None])[0] / (max(1, row.size) * _STEPS))
+
+
+def _or_blank(row: Row | None, width: int) -> Row:
+    return np.zeros(width, np.uint8) if row is None else row
 
 
 def _small_size(width: int, height: int) -> tuple[int, int]:
@@ -95,8 +126,28 @@ def _small_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width / shrink)), max(1, round(height / shrink))
 
 
+def _shrink(width: int, height: int, size: tuple[int, int]) -> int:
+    """Return the largest power of two by which the picture is shrunk exactly and does not get smaller than ``size``."""
+    shrink = 1
+    while (
+        width // (2 * shrink) >= size[0]
+        and height // (2 * shrink) >= size[1]
+        and width % (2 * shrink) == height % (2 * shrink) == 0
+    ):
+        shrink *= 2
+    return shrink
+
+
+def _small(pixels: Plane, size: tuple[int, int], shrink: int) -> NDArray[np.float32]:
+    """Average a plane down to ``size``: by exact block sums as far as they go, which is quick, then by area."""
+    if shrink == 1:
+        return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    blocks = block_sums(pixels, shrink).reshape(pixels.shape[0] // shrink, pixels.shape[1] // shrink)
+    small = cv2.resize(blocks.astype(np.float32, copy=False), size, interpolation=cv2.INTER_AREA)
+    return np.multiply(small, np.float32(shrink**-2))
+
+
 def _luma(clip: vs.VideoNode) -> vs.VideoNode:
-    fmt = clip.format
-    if fmt.color_family == vs.RGB:
+    if clip.format.color_family == vs.RGB:
         return clip.resize.Point(format=vs.GRAYS, matrix=1)
     return widened(clip)
