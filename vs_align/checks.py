@@ -12,7 +12,7 @@ from typing import NoReturn, SupportsFloat, SupportsIndex, cast
 
 import vapoursynth as vs
 
-__all__ = ["Checks", "cuda_driver_devices"]
+__all__ = ["Checks", "cuda_driver_devices", "shown"]
 
 _CUDA_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
@@ -81,7 +81,7 @@ class Checks:
         if number is None:
             self.type_error(f"{name} must be an integer, not {_kind(value)}.")
         if number < minimum:
-            self.value_error(f"{name} must be at least {minimum}, not {number}.")
+            self.value_error(f"{name} must be at least {minimum}, not {shown(number)}.")
         return number
 
     def number(self, value: object, name: str) -> float:
@@ -112,7 +112,7 @@ class Checks:
         for option in options:
             if option.value == value:
                 return option
-        self.value_error(f"{name} must be one of {allowed}, not {value!r}.")
+        self.value_error(f"{name} must be one of {allowed}, not {shown(value)}.")
 
     def device(self, value: object, name: str, must_exist: bool = True) -> str | None:
         """Return "cpu", "cuda", "cuda:N" or None, by default after checking that the GPU that is asked for is there."""
@@ -126,14 +126,14 @@ class Checks:
             return value
         found = re.fullmatch(r"cuda(?::(\d+))?", value)
         if found is None:
-            self.value_error(f'{name} must be "cpu", "cuda", "cuda:0" or None, not {value!r}.')
+            self.value_error(f'{name} must be "cpu", "cuda", "cuda:0" or None, not {shown(value)}.')
         if not must_exist:
             return value
         devices = cuda_driver_devices()
         if devices == 0:
-            self.runtime_error(f'{name}={value!r} needs an NVIDIA GPU and none was found; use {name}="cpu" or None.')
+            self.runtime_error(f'{name}={shown(value)} needs an NVIDIA GPU and none was found; use {name}="cpu" or None.')
         if int(found[1] or 0) >= devices:
-            self.value_error(f"{name}={value!r} does not exist; this machine has {devices} CUDA device(s).")
+            self.value_error(f"{name}={shown(value)} does not exist; this machine has {devices} CUDA device(s).")
         return value
 
     def package(self, packages: Iterable[str], extra: str, purpose: str) -> None:
@@ -157,9 +157,14 @@ def cuda_driver_devices() -> int:
     return count.value
 
 
+def shown(value: object) -> str:
+    """Return a value as a message shows it: on one line, and not all of a long one."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def _kind(value: object) -> str:
-    return "None" if value is None else f"{type(value).__name__} {value!r}" if _short(value) else type(value).__name__
-
-
-def _short(value: object) -> bool:
-    return isinstance(value, str | int | float) and len(repr(value)) <= 40
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{name} {shown(value)}" if isinstance(value, str | int | float) else name

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from os import PathLike
 from typing import Any
 
 import vapoursynth as vs
 
-from ..checks import Checks
+from ..checks import Checks, shown
 from ..enums import Backend, Engine, Mode, Similarity, TemporalPrecision
 from ..frames import frame_bytes
 from ..matching.rates import RateMap
@@ -129,7 +130,7 @@ def temporal(
         tr=min(tr, clip.num_frames + rates.centre(ref.num_frames)),
         rates=rates,
         debug=check.boolean(debug, "debug"),
-        fps=(ref.fps_num, ref.fps_den) if ref.fps_num else (ref_num or 0, ref_den or 1),
+        fps=_frame_rate(check, ref, ref_num, ref_den),
     )
     return _build(check, plan, clip, ref, out, options)
 
@@ -201,10 +202,10 @@ def _check_options(
 
 def _check_similarity(check: Checks, precision: object, similarity: object) -> Similarity:
     if isinstance(precision, bool) or not isinstance(precision, int | TemporalPrecision):
-        check.type_error(f"precision must be 1, 2 or 3, not {type(precision).__name__} {precision!r}.")
+        check.type_error(f"precision must be 1, 2 or 3, not {type(precision).__name__} {shown(precision)}.")
     if not isinstance(precision, TemporalPrecision) and precision not in (1, 2, 3):
         check.value_error(
-            f"precision must be 1, 2 or 3, not {precision!r} (by position the order is clip, ref, out, tr, precision)."
+            f"precision must be 1, 2 or 3, not {shown(precision)} (by position the order is clip, ref, out, tr, precision)."
         )
     if similarity is not None:
         return check.choice(similarity, "similarity", Similarity)
@@ -236,11 +237,17 @@ def _check_rates(check: Checks, clip_num: object, clip_den: object, ref_num: obj
     if len(given) < len(rates):
         missing = ", ".join(name for name in rates if name not in given)
         check.value_error(f"clip_num, clip_den, ref_num and ref_den go together; {missing} is missing.")
-    numbers = {name: check.integer(value, name, 1) for name, value in rates.items()}
-    for name, number in numbers.items():
-        if number > _MOST_RATE:
-            check.value_error(f"{name} must be at most {_MOST_RATE}, not {number}.")
-    return RateMap.from_rates(**numbers)
+    return RateMap.from_rates(**{name: check.integer(value, name, 1) for name, value in rates.items()})
+
+
+def _frame_rate(check: Checks, ref: vs.VideoNode, ref_num: int | None, ref_den: int | None) -> tuple[int, int]:
+    """Return ref's frame rate; where it does not say one, the one given for it; else 0 / 1, unknown."""
+    if ref.fps_num or ref_num is None or ref_den is None:
+        return ref.fps_num, ref.fps_den or 1
+    rate = Fraction(ref_num, ref_den).limit_denominator(_MOST_RATE)
+    if not 0 < rate.numerator <= _MOST_RATE:
+        check.value_error(f"ref_num / ref_den is not a frame rate that a clip can have: {shown(ref_num)} / {shown(ref_den)}.")
+    return rate.numerator, rate.denominator
 
 
 def _build(
@@ -253,8 +260,9 @@ def _build(
 ) -> vs.VideoNode:
     budget = min(_MOST_HELD_BYTES, vs.core.max_cache_size * (1 << 20) // 4)
     picked = (clip if out is None else out).std.RemoveFrameProps(_NOT_OF_THE_PICK)
-    # A frame is matched tr frames before it is picked; a cache of our own keeps it from being decoded again.
-    held = plan.capacity if out is None else min(plan.capacity, _SPARE)
+    # A frame is compared up to 2 * tr frames before it is picked; a cache of our own keeps it from being decoded again.
+    # Twice the window, because the frames that are picked meanwhile count as used, too.
+    held = 2 * plan.capacity if out is None else _SPARE
     picked.std.SetVideoCache(mode=1, fixedsize=True, maxsize=max(1, min(held, budget // frame_bytes(picked))))
     measure = build_measure(check, picked if out is None else clip, ref, options, plan.capacity, budget)
     vs.register_on_destroy(measure.clear)
