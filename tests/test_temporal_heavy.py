@@ -1,11 +1,10 @@
-"""Precisions 2 and 3 of `vs_align.temporal`: the plugins, Butteraugli and TOPIQ in torch, and what they say when missing."""
+"""Precisions 2 and 3 of `vs_align.temporal`: the plugins, Butteraugli and TOPIQ in torch, and what is said without."""
 
 import dataclasses
 import importlib.util
 import logging
 import random
 import socket
-import types
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +194,26 @@ def test_a_plugin_at_the_ends_and_with_other_rates(loaded, name):
     assert values(vs_align.temporal(clip, half, tr=3, precision=2, **rates)) == list(range(0, 24, 2))
 
 
+def with_nan(clip: vs.VideoNode, frame: int) -> vs.VideoNode:
+    """The clip with one sample of one frame that is no number."""
+
+    def spoil(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        copy = f.copy()
+        for p in range(3 if n == frame else 0):
+            np.asarray(copy[p])[3, 4] = np.nan
+        return copy
+
+    return clip.std.ModifyFrame(clip, spoil)
+
+
+def test_a_candidate_without_a_number_is_never_the_plugins_best(loaded):
+    loaded("vship")
+    film = held(drawn(moving(WIDTH, HEIGHT), 10, vs.RGBS))
+    found = values(vs_align.temporal(with_nan(film, 5), film, tr=3, precision=2))
+    assert found[5] in (4, 6)
+    assert found[:5] + found[6:] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+
+
 ENGINES = [
     ({"vship", "julek"}, {}, "vship"),
     ({"vship", "julek"}, {"device": "cpu"}, "julek"),
@@ -280,7 +299,7 @@ def test_butteraugli_finds_the_frames_and_its_score_is_the_measures(one_thread):
 
 
 @torch_only
-@pytest.mark.parametrize("length", [1, 3, 100])
+@pytest.mark.parametrize("length", [3, 100])
 def test_a_shortlist_gives_the_choice_of_the_whole_window(one_thread, length):
     clip, ref = pair()
     whole, short = by_torch(clip, ref, tr=8), by_torch(clip, ref, tr=8, shortlist=length)
@@ -296,6 +315,15 @@ def test_a_shortlist_of_nought_compares_every_candidate(one_thread):
     best_by_structure = values(by_torch(clip, ref, tr=4, shortlist=1), "AlignScore")
     assert all(a >= b - 1e-6 for a, b in zip(best_by_structure, whole, strict=True))
     assert best_by_structure != pytest.approx(whole, rel=1e-6)
+
+
+@torch_only
+@pytest.mark.parametrize("options", [{}, {"batch_size": 3}, {"shortlist": 4}], ids=str)
+def test_a_candidate_without_a_number_is_never_the_best(one_thread, options):
+    film = held(drawn(moving(WIDTH, HEIGHT), 8, vs.RGBS))
+    found = values(by_torch(with_nan(film, 5), film, tr=3, **options))
+    assert found[5] != 5
+    assert found[:5] + found[6:] == [0, 1, 2, 3, 4, 6, 7]
 
 
 @torch_only
@@ -409,21 +437,21 @@ def small_budget(monkeypatch):
 @pytest.mark.parametrize("options", [{}, {"shortlist": 5}], ids=["whole", "shortlist"])
 def test_a_window_beyond_the_budget_gives_the_same_and_says_so_once(one_thread, monkeypatch, caplog, options, request):
     clip, ref = pair()
-    roomy = by_torch(clip, ref, tr=8, **options)
+    roomy = by_torch(clip, ref, tr=6, **options)
     expected = values(roomy), values(roomy, "AlignScore")
     with caplog.at_level(logging.WARNING, "vs_align"):
-        values(by_torch(clip, ref, tr=8, **options))
+        values(by_torch(clip, ref, tr=6, **options))
         assert not caplog.records
         request.getfixturevalue("small_budget")
-        tight = by_torch(clip, ref, tr=8, **options)
+        tight = by_torch(clip, ref, tr=6, **options)
         assert (values(tight), values(tight, "AlignScore")) == expected
     assert [(record.name, record.levelno) for record in caplog.records] == [("vs_align", logging.WARNING)]
     message = caplog.records[0].getMessage()
     assert "window of" in message
     assert "\n" not in message
-    order = random.Random(1).sample(range(ref.num_frames), ref.num_frames)
-    shuffled = by_torch(clip, ref, tr=8, **options)
-    assert {n: shuffled.get_frame(n).props["AlignFrame"] for n in order} == dict(enumerate(KEPT))
+    shuffled = by_torch(clip, ref, tr=6, **options)
+    for n in (20, 3, 11, 4, 0):
+        assert shuffled.get_frame(n).props["AlignFrame"] == KEPT[n]
 
 
 # ---------------------------------------------------------------- TOPIQ
@@ -454,8 +482,8 @@ def topiq(network, clip: vs.VideoNode, ref: vs.VideoNode, **options: object) -> 
 
 
 def topiq_pair() -> tuple[vs.VideoNode, vs.VideoNode]:
-    clip = held(drawn(moving(WIDTH, HEIGHT, grain=0.1), 8, vs.RGBS))
-    return clip, held(drawn(moving(WIDTH, HEIGHT, seed=3), 8, vs.RGBS))
+    clip = held(drawn(moving(WIDTH, HEIGHT, grain=0.1), 7, vs.RGBS))
+    return clip, held(drawn(moving(WIDTH, HEIGHT, seed=3), 7, vs.RGBS))
 
 
 @torch_only
@@ -464,13 +492,13 @@ def test_topiq_chooses_what_cfanet_chooses(one_thread, network):
     import torch
 
     clip, ref = topiq_pair()
-    found = [dict(frame.props) for frame in topiq(network, clip, ref, tr=3).frames()]
+    found = [dict(frame.props) for frame in topiq(network, clip, ref, tr=2).frames()]
     for n, frame in enumerate(found):
         with torch.no_grad():
             original = butteraugli_rgb(ref, n)[None]
             distances = {
                 m: 1 - network(butteraugli_rgb(clip, m)[None], original).item()
-                for m in range(max(0, n - 3), min(8, n + 4))
+                for m in range(max(0, n - 2), min(7, n + 3))
             }
         best = min(distances, key=distances.__getitem__)
         lead = sorted(distances.values())[1] - distances[best]
@@ -483,8 +511,8 @@ def test_topiq_chooses_what_cfanet_chooses(one_thread, network):
 @torch_only
 def test_topiq_in_batches_chooses_the_same(one_thread, network):
     clip, ref = topiq_pair()
-    usual, one, three = (topiq(network, clip, ref, tr=3, batch_size=size) for size in (None, 1, 3))
-    assert values(one) == values(three) == values(usual)
+    one, three = (topiq(network, clip, ref, tr=2, batch_size=size) for size in (1, 3))
+    assert values(one) == values(three)
     assert values(three, "AlignScore") == pytest.approx(values(one, "AlignScore"), abs=1e-5)
 
 
@@ -492,11 +520,15 @@ def test_topiq_in_batches_chooses_the_same(one_thread, network):
 def test_topiq_runs_the_backbone_once_a_frame(one_thread, network, monkeypatch):
     from vs_align.similarity.topiq import Topiq
 
-    seen = []
-    features = Topiq.features
-    monkeypatch.setattr(Topiq, "features", lambda self, rgb: (seen.append(hash(rgb.numpy().tobytes())), features(self, rgb))[1])
+    seen, features = [], Topiq.features
+
+    def counted(self, rgb):
+        seen.append(rgb.numpy().tobytes())
+        return features(self, rgb)
+
+    monkeypatch.setattr(Topiq, "features", counted)
     clip, ref = topiq_pair()
-    synced = topiq(network, clip, ref, tr=3)
+    synced = topiq(network, clip, ref, tr=2)
     assert seen == []
     for n in range(ref.num_frames):
         synced.get_frame(n)
@@ -574,7 +606,12 @@ def test_weights_that_are_not_there(needs_topiq, tmp_path):
 @torch_only
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("none.pth", b""), ("text.pth", b"no model"), ("cut.pth", b"PK\x03\x04" + bytes(100)), ("text.safetensors", b"no")],
+    [
+        ("none.pth", b""),
+        ("text.pth", b"no model"),
+        ("cut.pth", b"PK\x03\x04" + bytes(100)),
+        ("text.safetensors", b"no"),
+    ],
 )
 def test_weights_that_are_no_model(needs_topiq, tmp_path, name, content):
     path = tmp_path / name

@@ -131,7 +131,7 @@ class Checks:
             return value
         devices = cuda_driver_devices()
         if devices == 0:
-            self.runtime_error(f'{name}={shown(value)} needs an NVIDIA GPU and none was found; use {name}="cpu" or None.')
+            self.runtime_error(f'{name}={shown(value)} needs an NVIDIA GPU; none was found, use {name}="cpu" or None.')
         if int(found[1] or 0) >= devices:
             self.value_error(f"{name}={shown(value)} does not exist; this machine has {devices} CUDA device(s).")
         return value

@@ -93,7 +93,8 @@ class Page:
             chosen = k == self.match.frame - self.window.first
             light[top:base, edges[k] : right] = 255 if chosen else 130 if finite[k] else 50
             if chosen:
-                light[base + round(unit) : base + round(4 * unit), edges[k] : max(right, edges[k] + round(3 * unit))] = 255
+                foot = slice(edges[k], max(right, edges[k] + round(3 * unit)))
+                light[base + round(unit) : base + round(4 * unit), foot] = 255
         self._axis(light, edges, unit)
 
     def _axis(self, light: Canvas, edges: NDArray[np.int64], unit: float) -> None:

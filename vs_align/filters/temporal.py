@@ -205,7 +205,8 @@ def _check_similarity(check: Checks, precision: object, similarity: object) -> S
         check.type_error(f"precision must be 1, 2 or 3, not {type(precision).__name__} {shown(precision)}.")
     if not isinstance(precision, TemporalPrecision) and precision not in (1, 2, 3):
         check.value_error(
-            f"precision must be 1, 2 or 3, not {shown(precision)} (by position the order is clip, ref, out, tr, precision)."
+            f"precision must be 1, 2 or 3, not {shown(precision)} "
+            "(by position the order is clip, ref, out, tr, precision)."
         )
     if similarity is not None:
         return check.choice(similarity, "similarity", Similarity)
@@ -244,10 +245,11 @@ def _frame_rate(check: Checks, ref: vs.VideoNode, ref_num: int | None, ref_den: 
     """Return ref's frame rate; where it does not say one, the one given for it; else 0 / 1, unknown."""
     if ref.fps_num or ref_num is None or ref_den is None:
         return ref.fps_num, ref.fps_den or 1
-    rate = Fraction(ref_num, ref_den).limit_denominator(_MOST_RATE)
-    if not 0 < rate.numerator <= _MOST_RATE:
-        check.value_error(f"ref_num / ref_den is not a frame rate that a clip can have: {shown(ref_num)} / {shown(ref_den)}.")
-    return rate.numerator, rate.denominator
+    exact = Fraction(ref_num, ref_den).limit_denominator(_MOST_RATE)
+    if not 0 < exact.numerator <= _MOST_RATE:
+        rate = f"{shown(ref_num)} / {shown(ref_den)}"
+        check.value_error(f"ref_num / ref_den must be a frame rate that a clip can have, not {rate}.")
+    return exact.numerator, exact.denominator
 
 
 def _build(

@@ -117,9 +117,10 @@ class PlaneStats(Measure):
         yield from self._in_full(window, [int(key.argmin())], None)
         bounds = self._coarse.below_by_blocks(distances)
         left = window.may_win(bounds)
-        if len(left):
-            self._raise_by_groups(window, row, bounds, left)
-            left = window.may_win(bounds)
+        if not len(left):
+            return
+        self._raise_by_groups(window, row, bounds, left)
+        left = window.may_win(bounds)
         queue = left[np.argsort(key[left])].tolist()
         yield from self._in_full(window, queue[:_FIRST], bounds)
         queue = [k for k in queue[_FIRST:] if window.may_win_one(bounds[k], k)]

