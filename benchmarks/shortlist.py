@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from vs_align.matching.window import choose, tie_ranks
 from vs_align.similarity.butteraugli_torch import ButteraugliFeatures, ButteraugliTorch
 from vs_align.similarity.store import row_distances
-from vs_align.similarity.structure import _small_size, structure_picture
+from vs_align.similarity.structure import _shrink, _small, _small_size, structure_picture
 
 type Picture = NDArray[np.uint8]
 
@@ -141,7 +141,9 @@ class Frame:
 def prepared(measure: ButteraugliTorch, picture: Picture) -> Frame:
     luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     rgb = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
-    return Frame(structure_picture(luma, _small_size(*SIZE), 255.0).ravel(), measure.features(rgb))
+    size = _small_size(*SIZE)
+    small = _small(luma, size, _shrink(*SIZE, size))
+    return Frame(structure_picture(small).ravel(), measure.features(rgb))
 
 
 def choices(measure: ButteraugliTorch, ref: Frame, clip: list[Frame], n: int) -> dict[int, int]:

