@@ -239,7 +239,7 @@ def test_two_rates_of_one_recording():
         assert len(clear) > 30
         near = float(np.mean(np.abs(np.array(clear) - np.median(clear)) <= 1))
         print(f"\nnasa {rates['clip_num']} onto {rates['ref_num']:6} planestats  within a frame {near:7.2%}")
-        assert abs(np.median(clear)) <= 1
+        assert abs(np.median(clear)) <= 2
         assert near > 0.97
 
 

@@ -158,6 +158,25 @@ def test_full_swing_does_not_overflow(format):
     hold(3, white + black, black + white)
 
 
+@pytest.mark.parametrize("size", [(64, 64), (65, 70), (640, 384)], ids=str)
+@pytest.mark.parametrize("step", [1, 3, 100])
+@pytest.mark.parametrize("format", [vs.GRAY8, vs.GRAY10, vs.GRAY16, vs.GRAYH, vs.GRAYS])
+def test_pictures_that_differ_in_brightness_by_a_hair(format, step, size):
+    # Block sums lie exactly as far apart as the pictures do: a bound that forgets its rounding loses the best frame.
+    bits = min(16, vs.core.get_video_format(format).bits_per_sample)
+    peak = (1 << bits) - 1
+    # Half floats have 11 bits between 0.5 and 1.
+    bits = 11 if format == vs.GRAYH else bits
+    rng = np.random.default_rng(7)
+    land = rng.integers(0, max(2, 1 << (bits - 4)), (size[1], size[0]))
+    levels = rng.integers(0, max(8, min(40 * step, 1 << (bits - 2))), (2, 40)) + (1 << (bits - 1))
+    scale = (1 << bits) if format in (vs.GRAYH, vs.GRAYS) else peak
+    clip, ref = (
+        held(drawn(lambda n, level=level: np.stack([(land + level[n]) / scale] * 3), 40, format)) for level in levels
+    )
+    hold(20, clip, ref)
+
+
 @pytest.mark.parametrize("format", [vs.GRAYH, vs.GRAYS])
 @pytest.mark.parametrize(("gain", "lift"), [(1e-4, 0.0), (100.0, -50.0), (1.0, -0.5), (1e-4, 1000.0)])
 def test_float_outside_of_0_to_1(format, gain, lift):

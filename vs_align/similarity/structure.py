@@ -24,7 +24,7 @@ type Row = NDArray[np.uint8]
 _AREA = 120 * 90
 # The neighbourhood's standard deviation in small pixels, and what is added to the local deviation so that noise in flat
 # places is not blown up, in 8 bit steps.
-_SIGMA, _FLAT = 4.0, 4.0
+_SIGMA, _FLAT = 4.0, 1.0
 # Deviations are clipped here; steps of a byte to one deviation.
 _CLIP, _STEPS = 3.0, 42.0
 # A mean difference, in deviations, that says nothing.
