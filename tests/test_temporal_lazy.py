@@ -1,5 +1,6 @@
 """Which frames `vs_align.temporal` asks for, and that their order, the threads and the environment change nothing."""
 
+import gc
 import random
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import vapoursynth as vs
 from helpers import Requests, centres, drawn, held, moving, noise, retime
 
 import vs_align
+from vs_align.similarity.planestats import PlaneStats
 
 LONG = 10_000
 MEASURES = pytest.mark.parametrize("similarity", ["planestats", "structure"])
@@ -383,3 +385,15 @@ def test_40_reloads_do_not_grow_memory():
         """)
     print(f"40 reloads grew memory by {float(grown):.1f} MB")
     assert float(grown) < 40
+
+
+def test_what_a_clip_held_goes_with_it():
+    clip = drawn(moving(64, 48), 60)
+    for _ in range(3):
+        synced = vs_align.temporal(clip, clip, tr=5)
+        synced.get_frame(30).close()
+        held = [kept for kept in gc.get_objects() if isinstance(kept, PlaneStats)]
+        assert held
+        del synced, held
+        gc.collect()
+        assert not any(isinstance(kept, PlaneStats) for kept in gc.get_objects())

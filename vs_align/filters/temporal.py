@@ -1,5 +1,6 @@
 """`vs_align.temporal`: the right frame of one clip at each frame of another."""
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -272,10 +273,22 @@ def _build(
     held = 2 * plan.capacity if out is None else _SPARE
     picked.std.SetVideoCache(mode=1, fixedsize=True, maxsize=max(1, min(held, budget // frame_bytes(picked))))
     measure = build_measure(check, picked if out is None else clip, ref, options, plan.capacity, budget)
-    vs.register_on_destroy(measure.clear)
+    _clear_at_teardown(measure)
     search = _Search(plan, measure, picked)
     base = picked.std.BlankClip(length=ref.num_frames, fpsnum=plan.fps[0], fpsden=plan.fps[1], keep=True)
     return search.graph(base)
+
+
+def _clear_at_teardown(measure: Measure) -> None:
+    """Empty the measure's stores when the environment goes; until then they live as long as the output clip does."""
+    alive = weakref.ref(measure)
+
+    def clear() -> None:
+        kept = alive()
+        if kept is not None:
+            kept.clear()
+
+    vs.register_on_destroy(clear)
 
 
 class _Search:
