@@ -302,3 +302,27 @@ def test_real_footage_with_a_small_memory_budget(monkeypatch, how):
     monkeypatch.setattr(temporal_module, "_MOST_HELD_BYTES", 5 * 240 * 136)
     clip = degraded("chaplin", how, vs.GRAY8)
     hold(20, clip, retime(real("chaplin"), shaken(130, 130, most=12)))
+
+
+@pytest.mark.parametrize("budget_frames", [None, 12])
+def test_frames_that_are_not_finite_break_the_way_through_clip(monkeypatch, budget_frames):
+    # Grain on ref makes the block sums useless, and clip moves slowly: the distances between its own frames decide.
+    rng = np.random.default_rng(4)
+    scene = moving(64, 48)
+    still = [scene(0)[0].astype(np.float32) + np.float32(0.004 * n) * scene(1)[0].astype(np.float32) for n in range(80)]
+    grainy = [(picture + rng.normal(0, 0.1, picture.shape)).astype(np.float32) for picture in still]
+    for n in (18, 31, 44, 45):
+        still[n] = still[n].copy()
+        still[n][7, 9] = np.nan if n % 2 else np.inf
+    clip, ref = (
+        held(drawn(lambda n, pictures=pictures: np.stack([pictures[n]] * 3), 80, vs.GRAYS))
+        for pictures in (still, grainy)
+    )
+    if budget_frames is not None:
+        monkeypatch.setattr(temporal_module, "_MOST_HELD_BYTES", budget_frames * 64 * 48 * 4)
+    expected = []
+    for n in range(80):
+        sums = {m: np.abs(grainy[n].astype(float) - still[m]).sum() for m in range(max(0, n - 20), min(80, n + 21))}
+        finite = {m: total for m, total in sums.items() if np.isfinite(total)}
+        expected.append(min(finite, key=lambda m: (round(finite[m], 6), abs(m - n), -m)))
+    assert values(vs_align.temporal(clip, ref, tr=20)) == expected

@@ -169,7 +169,7 @@ class PlaneStats(Measure):
             What is left to be compared.
         """
         planes = self._planes.held([window.first + k for k in range(len(window.candidates))])
-        way = self._way(window, planes)
+        way, part = self._way(window, planes)
         compared = 0
         for k in _spread(sorted(queue)):
             pixels = planes.get(window.first + k)
@@ -178,21 +178,25 @@ class PlaneStats(Measure):
             total = window.compare(k, pixels)
             compared += 1
             if total < np.inf:
-                np.maximum(bounds, total * (1 - _ROUNDING) - np.abs(way - way[k]) * (1 + _ROUNDING), out=bounds)
+                near = total * (1 - _ROUNDING) - np.abs(way - way[k]) * (1 + _ROUNDING)
+                np.maximum(bounds, near, out=bounds, where=part == part[k])
         self._walk_share = 0.75 * self._walk_share + 0.25 * (1 - compared / len(queue))
         return [k for k in queue if window.first + k not in planes]
 
-    def _way(self, window: "_Window", planes: dict[int, Plane]) -> Sums:
-        """Return the way from the first candidate to each through clip's frames; too long where a frame is not held."""
+    def _way(self, window: "_Window", planes: dict[int, Plane]) -> tuple[Sums, NDArray[np.int64]]:
+        """Return the way to each candidate through clip's frames and the part of the window that it belongs to.
+
+        A new part begins where a frame is not held or not finite: between parts the way says nothing.
+        """
         frames = window.candidates[1:].tolist()
         steps = self._steps.held(frames)
         for frame in frames:
             if frame not in steps and frame in planes and frame - 1 in planes:
                 steps[frame] = cv2.norm(planes[frame], planes[frame - 1], cv2.NORM_L1)
                 self._steps.keep(frame, steps[frame])
-        far = self._full_scale * 1e6
-        lengths = [min(steps.get(frame, far), far) for frame in frames]
-        return np.concatenate(([0.0], np.cumsum(lengths)))
+        lengths = np.array([0.0, *(steps.get(frame, np.inf) for frame in frames)])
+        gap = ~np.isfinite(lengths)
+        return np.cumsum(np.where(gap, 0.0, lengths)), np.cumsum(gap)
 
 
 def _spread(queue: list[int]) -> list[int]:
