@@ -1,7 +1,7 @@
 """The window-sized store of what was computed from clip's frames, shared by all measures."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -82,10 +82,7 @@ class RowStore:
         return row
 
     def distances(
-        self,
-        row: NDArray[np.uint8],
-        candidates: NDArray[np.int64],
-        compare: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.int64]],
+        self, row: NDArray[np.uint8], candidates: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Compare a row with the candidates' rows. Call with the lock held.
 
@@ -96,8 +93,8 @@ class RowStore:
         there = self._frame[slots] == candidates
         # Few candidates are copied out; for most of a window it is cheaper to walk all rows where they are.
         if 4 * len(candidates) < self._capacity:
-            return compare(row, self._rows[slots]), there
-        return compare(row, self._rows)[slots], there
+            return row_distances(row, self._rows[slots]), there
+        return row_distances(row, self._rows)[slots], there
 
     def clear(self) -> None:
         """Forget everything."""

@@ -5,13 +5,15 @@ by its deviation, so that brightness, contrast, gamma and colour grading leave i
 absolute difference of two such pictures.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 import vapoursynth as vs
 from numpy.typing import NDArray
 
 from ..frames import plane, widened
-from .blocks import Plane, block_sums
+from .blocks import Plane
 from .measure import Delivered, Measure, Scores
 from .requests import Steps, batches, requests
 from .store import FeatureStore, RowStore, row_distances
@@ -22,11 +24,11 @@ type Row = NDArray[np.uint8]
 
 # The small picture has about this many pixels.
 _AREA = 120 * 90
-# The neighbourhood's standard deviation in small pixels, and what is added to the local deviation so that noise in flat
-# places is not blown up, in 8 bit steps.
-_SIGMA, _FLAT = 4.0, 1.0
-# Deviations are clipped here; steps of a byte to one deviation.
-_CLIP, _STEPS = 3.0, 42.0
+# The neighbourhood's side in small pixels, and what is added to the local deviation so that noise in flat places is not
+# blown up, in 8 bit steps.
+_SIDE, _FLAT = 13, 1.0
+# Steps of a byte to one deviation: about three deviations fit.
+_STEPS = 42.0
 # A mean difference, in deviations, that says nothing.
 _FLOOR = 0.02
 
@@ -48,7 +50,8 @@ class Structure(Measure):
         self._rows = RowStore(capacity, self._size[0] * self._size[1])
         self._bad: FeatureStore[bool] = FeatureStore(capacity)
         fmt = self.clip.format
-        self._peak = 1.0 if fmt.sample_type == vs.FLOAT else float((1 << fmt.bits_per_sample) - 1)
+        self._float = fmt.sample_type == vs.FLOAT
+        self._scale = np.float32(255 if self._float else 255 / ((1 << fmt.bits_per_sample) - 1))
 
     def scores(
         self, n: int, candidates: NDArray[np.int64], centre: int, delivered: Delivered, every: bool
@@ -60,7 +63,7 @@ class Structure(Measure):
         with self._rows.lock:
             for frame, row in fresh.items():
                 self._keep(frame, row)
-            sums, there = self._rows.distances(_or_blank(target, self._rows.width), candidates, row_distances)
+            sums, there = self._rows.distances(_or_blank(target, self._rows.width), candidates)
         values = sums / (max(1, self._rows.width) * _STEPS)
         for frames in [] if there.all() else batches(candidates[~there]):
             pictures = yield requests(self.clip, frames)
@@ -87,11 +90,17 @@ class Structure(Measure):
 
     def _row(self, frame: vs.VideoFrame) -> Row | None:
         """Return a frame's picture as a row, or None where a pixel is not finite."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            small = _small(plane(frame, 0), self._size, self._shrink) * np.float32(255 / self._peak)
-            finite = np.isfinite(small.sum(dtype=np.float64))
-        # Far beyond white, squares would overflow.
-        return structure_picture(np.clip(small, -1e6, 1e6)).ravel() if finite else None
+        small = _small(plane(frame, 0), self._size, self._shrink)
+        if self._scale != 1:
+            with np.errstate(over="ignore"):
+                small = small * self._scale
+        if self._float:
+            # What is NaN or infinite stays so when it is averaged.
+            if not np.isfinite(cv2.norm(small, cv2.NORM_L1)):
+                return None
+            # Far beyond white, squares would overflow.
+            small = np.clip(small, -1e6, 1e6)
+        return structure_picture(small).ravel()
 
 
 def structure_picture(small: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -103,11 +112,16 @@ def structure_picture(small: NDArray[np.float32]) -> NDArray[np.uint8]:
     Returns:
         Same shape: 128 for the local mean, 42 steps to one local deviation.
     """
-    mean = cv2.GaussianBlur(small, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT)
-    detail = small - mean
-    deviation = cv2.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT))
-    detail /= deviation + np.float32(_FLAT)
-    picture: NDArray[np.uint8] = np.rint(np.clip(detail, -_CLIP, _CLIP) * _STEPS + 128).astype(np.uint8)
+    # A box does what a Gaussian of the same deviation does here, in a third of its time.
+    side = (_SIDE, _SIDE)
+    detail = small - cv2.blur(small, side, borderType=cv2.BORDER_REFLECT)
+    variance = cv2.sqrBoxFilter(detail, cv2.CV_32F, side, borderType=cv2.BORDER_REFLECT)
+    # A running sum may end a little below 0.
+    deviation: NDArray[Any] = cv2.sqrt(np.abs(variance, out=variance))
+    deviation += np.float32(_FLAT)
+    # Divides, rounds and clips in one pass.
+    steps = cv2.divide(detail, deviation, scale=_STEPS, dtype=cv2.CV_8S)
+    picture: NDArray[np.uint8] = steps.view(np.uint8) ^ np.uint8(128)
     return picture
 
 
@@ -138,13 +152,22 @@ def _shrink(width: int, height: int, size: tuple[int, int]) -> int:
     return shrink
 
 
-def _small(pixels: Plane, size: tuple[int, int], shrink: int) -> NDArray[np.float32]:
-    """Average a plane down to ``size``: by exact block sums as far as they go, which is quick, then by area."""
-    if shrink == 1:
-        return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    blocks = block_sums(pixels, shrink).reshape(pixels.shape[0] // shrink, pixels.shape[1] // shrink)
-    small = cv2.resize(blocks.astype(np.float32, copy=False), size, interpolation=cv2.INTER_AREA)
-    return np.multiply(small, np.float32(shrink**-2))
+def _small(picture: Plane, size: tuple[int, int], shrink: int) -> NDArray[np.float32]:
+    """Average a plane down to ``size``: halved as often as that is exact, which is quick, then by area."""
+    if shrink > 1:
+        # Halving reads two rows at a time. Where the plane is not in the cache, going through it once in a straight
+        # line first, which the processor foresees, takes half as long in all.
+        cv2.norm(picture, cv2.NORM_INF)
+    small: NDArray[Any] = picture
+    while shrink > 1:
+        if shrink == 2:
+            # Rounding before this is averaged away; this last one would show.
+            small = small.astype(np.float32, copy=False)
+        small = cv2.resize(small, (small.shape[1] // 2, small.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        shrink //= 2
+    if small.shape != size[::-1]:
+        small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+    return small.astype(np.float32, copy=False)
 
 
 def _luma(clip: vs.VideoNode) -> vs.VideoNode:
