@@ -135,8 +135,11 @@ CASES = {
 }
 
 
+ALIGNING = ("align", "align_masked")
+
+
 def test_every_script_has_a_case():
-    assert {path.stem for path in SCRIPTS.glob("*.vpy")} == set(CASES)
+    assert {path.stem for path in SCRIPTS.glob("*.vpy")} == {*CASES, *ALIGNING}
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +244,57 @@ def test_the_case_is_wrong_before_the_script(name, made):
     shown = [number_of(luma, case.files["clip"].levels) for luma in frames[: len(case.expected)]]
     assert shown == list(case.files["clip"].numbers)[: len(shown)]
     assert shown != case.expected
+
+
+# ---------------------------------------------------------------- the scripts that warp
+
+# What clip is displaced by, and where ref has a logo that clip does not.
+SHIFT, LOGO = (5, -3), np.s_[30:60, 60:110]
+
+
+def textured(number: int, shift: tuple[int, int] = (0, 0), logo: bool = False) -> np.ndarray:
+    """Return the luma of a landscape, seen displaced and with or without a logo."""
+    rough = np.random.default_rng(number).standard_normal((SIZE[1] + 40, SIZE[0] + 40))
+    land = cv2.GaussianBlur(rough, (0, 0), 2) + 2 * cv2.GaussianBlur(rough, (0, 0), 5)
+    x, y = 20 - shift[0], 20 - shift[1]
+    luma = np.clip(126 + 40 * land / land.std(), 20, 230)[y : y + SIZE[1], x : x + SIZE[0]].astype(np.uint8)
+    if logo:
+        luma[LOGO] = 235
+        luma[LOGO][6:-6:4] = 16
+    return luma
+
+
+def write_lumas(path: Path, lumas: list[np.ndarray], demo) -> None:
+    grey = np.full((SIZE[1] // 2, SIZE[0]), 128, np.uint8)
+    frames = [av.VideoFrame.from_ndarray(np.vstack([luma, grey]), format="yuv420p") for luma in lumas]
+    demo.encode(iter(frames), path, FILM, crf=0)
+
+
+@pytest.mark.parametrize("encoder", ["x264", "ffmpeg"])
+@pytest.mark.parametrize("name", ALIGNING)
+def test_a_script_that_warps_puts_the_picture_in_place(name, encoder, demo, tmp_path):
+    masked = name == "align_masked"
+    truth = [textured(n) for n in range(3)]
+    before = [textured(n, SHIFT) for n in range(3)]
+    write_lumas(tmp_path / "clip.mkv", before, demo)
+    write_lumas(tmp_path / "ref.mkv", [textured(n, logo=masked) for n in range(3)], demo)
+    arguments = {role: str(tmp_path / f"{role}.mkv") for role in ("clip", "ref")}
+    if masked:
+        mask = np.zeros((SIZE[1], SIZE[0]), np.uint8)
+        mask[LOGO] = 255
+        cv2.imwrite(str(tmp_path / "mask.png"), mask)
+        arguments["mask"] = str(tmp_path / "mask.png")
+    target = tmp_path / "out.mkv"
+    pipe(vspipe_command(SCRIPTS / f"{name}.vpy", arguments), encoder_command(encoder, target), tmp_path)
+    rate, frames = decode(target)
+    assert (rate, len(frames)) == (FILM, 3)
+    inside = np.s_[10:-10, 10:-10]
+    for wanted, old, new in zip(truth, before, frames, strict=True):
+        wrong, left = (np.abs(luma.astype(float) - wanted)[inside].mean() for luma in (old, new))
+        assert left < 0.2 * wrong
+
+
+# ---------------------------------------------------------------- more about single scripts
 
 
 def test_preview_shows_clip_ref_synced_and_debug(made, tmp_path):

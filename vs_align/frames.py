@@ -1,17 +1,120 @@
 """VideoFrame to array and tensor and back: the one place that touches planes."""
 
+import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import vapoursynth as vs
 from numpy.typing import NDArray
 
-__all__ = ["frame_bytes", "is_full_range", "paint", "plane", "to_rgb", "to_tensor", "widened"]
+__all__ = [
+    "frame_bytes",
+    "ignored",
+    "is_full_range",
+    "light",
+    "paint",
+    "peak",
+    "plane",
+    "planes",
+    "same_samples",
+    "to_rgb",
+    "to_tensor",
+    "widened",
+]
+
+_BT709 = (0.2126, 0.7152, 0.0722)
 
 
 def plane(frame: vs.VideoFrame, index: int) -> NDArray[Any]:
     """Return one plane without copying it, shape (height, width), rows possibly padded."""
     return np.asarray(frame[index])
+
+
+def planes(frame: vs.VideoFrame) -> list[NDArray[Any]]:
+    """Return all planes as `plane` does."""
+    return [plane(frame, index) for index in range(frame.format.num_planes)]
+
+
+def peak(fmt: vs.VideoFormat) -> int | None:
+    """Return the largest sample of an integer format; None for float."""
+    return (1 << fmt.bits_per_sample) - 1 if fmt.sample_type == vs.INTEGER else None
+
+
+def same_samples(a: vs.VideoFrame, b: vs.VideoFrame) -> bool:
+    """Tell whether two frames have one format and size and, bit for bit, the same samples."""
+    if (a.format.id, a.width, a.height) != (b.format.id, b.width, b.height):
+        return False
+    # As integers, so that a sample that is NaN equals itself.
+    bits = f"u{a.format.bytes_per_sample}"
+    pairs = [(plane(a, p).view(bits), plane(b, p).view(bits)) for p in range(a.format.num_planes)]
+    return all(np.array_equal(x[:8], y[:8]) for x, y in pairs) and all(np.array_equal(x, y) for x, y in pairs)
+
+
+def light(samples: Sequence[NDArray[Any]], fmt: vs.VideoFormat) -> NDArray[np.float32]:
+    """Return the luma of an RGB picture by BT.709 weights, 0 black to 255 white.
+
+    Args:
+        samples: its three planes, shape (height, width), all samples finite.
+        fmt: their format. What is beyond 1 in a float format is compressed, v to 1 + ln v, so that a picture of high
+            dynamic range keeps its detail; what is below -1 is -1.
+
+    Returns:
+        Shape (height, width).
+    """
+    import cv2
+
+    top = peak(fmt)
+    if top is None:
+        samples = [_compressed(part) for part in samples]
+    elif top > 0xFFFF:
+        # OpenCV does not add up integers of 32 bits.
+        samples = [part.astype(np.float32) for part in samples]
+    red, green, blue = (255 / (top or 1) * weight for weight in _BT709)
+    grey = cv2.addWeighted(samples[0], red, samples[1], green, 0, dtype=cv2.CV_32F)
+    return cast(NDArray[np.float32], cv2.addWeighted(grey, 1, samples[2], blue, 0, dst=grey, dtype=cv2.CV_32F))
+
+
+def _compressed(samples: NDArray[Any]) -> NDArray[np.float32]:
+    part = samples.astype(np.float32) if samples.dtype != np.float32 else samples
+    if part.max() > 1:
+        part = np.where(part > 1, 1 + np.log(np.maximum(part, 1)), part)
+    return np.maximum(part, np.float32(-1)) if part.min() < -1 else part
+
+
+def ignored(frame: vs.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return where a mask is white, which is half of white or more, brought to another size.
+
+    Args:
+        frame: the mask, of any format; of YUV the luma counts, of RGB its luma. Read in full or limited range as the
+            frame says.
+        size: the result's (width, height). A pixel that is white in part is white, so thin strokes are kept.
+
+    Returns:
+        1 where it is white, else 0, shape (height, width).
+    """
+    import cv2
+
+    white = _is_white(frame)
+    height, width = white.shape
+    if (width, height) == size:
+        return white
+    smaller = (min(size[0], width), min(size[1], height))
+    share = cv2.resize(white * np.uint8(255), smaller, interpolation=cv2.INTER_AREA)
+    touched = (share > 0).view(np.uint8)
+    return cast(NDArray[np.uint8], cv2.resize(touched, size, interpolation=cv2.INTER_NEAREST_EXACT))
+
+
+def _is_white(frame: vs.VideoFrame) -> NDArray[np.uint8]:
+    """Return 1 where a frame is half of white or more, else 0."""
+    fmt = frame.format
+    if fmt.color_family != vs.RGB:
+        half = sum(_ink_range(frame)) / 2
+        # A whole number, so that integers need not be converted.
+        least = half if fmt.sample_type == vs.FLOAT else math.ceil(half)
+        return cast(NDArray[np.uint8], np.greater_equal(plane(frame, 0), least).view(np.uint8))
+    # The weights add up to one, and the samples to half of white, but for rounding.
+    return np.greater_equal(light(planes(frame), fmt), 127.5 * (1 - 1e-6)).view(np.uint8)
 
 
 def frame_bytes(clip: vs.VideoNode) -> int:

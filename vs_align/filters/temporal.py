@@ -193,7 +193,7 @@ def _check_options(
         check.type_error(f"weights must be a path or a state dict, not {type(weights).__name__}.")
     # Vship says itself whether it has a GPU, which need not be NVIDIA's.
     by_vship = measure == Similarity.BUTTERAUGLI and chosen in (None, Engine.VSHIP) and VSHIP.is_loaded
-    where = _check_device(check, device, backend, not by_vship)
+    where = check.one_device(device, backend, not by_vship)
     if (chosen == Engine.VSHIP and where == "cpu") or (chosen == Engine.JULEK and where not in (None, "cpu")):
         check.value_error(f"engine={chosen.value!r} does not run on device={where!r}; leave one of them out.")
     return MeasureOptions(
@@ -224,16 +224,6 @@ _BY_PRECISION = {
     TemporalPrecision.BUTTERAUGLI: Similarity.BUTTERAUGLI,
     TemporalPrecision.TOPIQ: Similarity.TOPIQ,
 }
-
-
-def _check_device(check: Checks, device: object, backend: object, needs_cuda: bool) -> str | None:
-    by_device = check.device(device, "device", needs_cuda)
-    by_backend = check.device(backend, "backend", needs_cuda)
-    if by_device and by_backend and by_device != by_backend:
-        check.value_error(
-            f"device={by_device!r} and backend={by_backend!r} contradict each other; they mean the same, give one."
-        )
-    return by_device or by_backend
 
 
 def _check_rates(check: Checks, clip_num: object, clip_den: object, ref_num: object, ref_den: object) -> RateMap:

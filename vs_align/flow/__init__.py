@@ -1,0 +1,1 @@
+"""Dense displacement between two images. NumPy and OpenCV alone; it knows nothing of VapourSynth."""

@@ -1,0 +1,272 @@
+"""Engine "dis": Lucas-Kanade from coarse to fine under a thin plate; other starts, dense inverse search among them,
+where that does not find the way."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import Array, enlarged, inside, reduced, resampled, sample
+from .homography import homography, homography_grid
+from .looks import agreement, matching_blur, noise, normalised, smoothed
+from .lucas_kanade import evidence, gradients
+from .thin_plate import learned_stiffness, settled
+
+__all__ = ["BLOCK", "Estimate", "EstimateOptions", "estimate"]
+
+BLOCK = 32
+"""Sides of the pictures must be multiples of this."""
+
+_COARSEST = 8
+_JUDGED_AT = 4
+# Agreement at which a start is taken without looking for another; after a wide search more is asked.
+_GOOD, _GOOD_WIDE = 0.92, 0.97
+_NEIGHBOURHOOD, _NOISY_NEIGHBOURHOOD = 6.0, 12.0
+_FLAT = 4.0
+_SMOOTHING = 0.8
+_SETTLED_PX = 0.01
+_SOFTER = 0.7
+_SMALL_PX = 0.12
+# Share of the squared difference that a flow fitted to noise explains.
+_BY_NOISE = 0.03
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateOptions:
+    """What is asked of an engine.
+
+    Attributes:
+        precision: 1 to 4.
+        wide: look for a projective map first.
+        general: go by general shapes, not by detail.
+    """
+
+    precision: int = 3
+    wide: bool = False
+    general: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an engine says of a pair.
+
+    Attributes:
+        grid: the flow ref -> clip in pixels, one value for each cell, shape (h, w, 2).
+        agreement: correlation of the locally normalised pictures, once aligned; -1 to 1.
+        unmoved: the same without any displacement.
+        still: whether the flow is no more than what noise would give.
+    """
+
+    grid: Array
+    agreement: float
+    unmoved: float
+    still: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stage:
+    """Steps at one scale.
+
+    Attributes:
+        scale: pixels of the picture for one of this stage's.
+        cell: this stage's pixels for one of the grid.
+        steps: at most so many.
+        iterations: of the conjugate gradients in each.
+        curvature: how much the flow is expected to bend, px per px^2, standard deviation.
+        learns: whether the flow that is found tells how much it bends in truth.
+    """
+
+    scale: int
+    cell: int
+    steps: int
+    iterations: int
+    curvature: float = 0.01
+    learns: bool = False
+
+    @property
+    def unit(self) -> float:
+        """The grid's second difference, in this stage's pixels, for a curvature of 1 px per px^2."""
+        return float(self.cell * self.cell * self.scale)
+
+
+_GLOBAL = _Stage(scale=8, cell=4, steps=10, iterations=10, curvature=0.003)
+_COARSE = _Stage(scale=4, cell=8, steps=4, iterations=10)
+_HALF = _Stage(scale=2, cell=8, steps=2, iterations=15, learns=True)
+_FULL = _Stage(scale=1, cell=8, steps=2, iterations=20, curvature=0.007, learns=True)
+
+_FINE = {
+    1: (replace(_HALF, steps=1), replace(_FULL, steps=1, iterations=10)),
+    2: (_HALF, _FULL),
+    3: (_HALF, replace(_FULL, steps=3)),
+    4: (replace(_HALF, steps=3), replace(_FULL, steps=5, iterations=30)),
+}
+
+
+class _Level:
+    """The pair at one scale, light and contrast taken out.
+
+    Attributes:
+        ref, clip: locally normalised, shape (H / scale, W / scale).
+        keep: 1 where ref counts, 0 where not.
+        slopes: ref's gradients.
+    """
+
+    def __init__(self, ref: Array, clip: Array, keep: Array, sigma: float) -> None:
+        masked = None if keep.min() > 0 else keep
+        self.ref = normalised(ref, sigma, _FLAT, masked)
+        self.clip = normalised(clip, sigma, _FLAT, None)
+        self.keep = keep
+        self.slopes = gradients(self.ref)
+
+
+class _Pair:
+    """Two pictures and what is computed from them, scale by scale, when it is first asked for."""
+
+    def __init__(self, ref: Array, clip: Array, keep: Array, smoothing: float) -> None:
+        self.ref, self.clip, self.keep = smoothed(ref, smoothing), smoothed(clip, smoothing), keep
+        noisy = min(max(noise(self.ref), noise(self.clip)) / 4, 1.0)
+        self._sigma = _NEIGHBOURHOOD + noisy * (_NOISY_NEIGHBOURHOOD - _NEIGHBOURHOOD)
+        self._levels: dict[int, _Level] = {}
+
+    def level(self, scale: int) -> _Level:
+        if scale not in self._levels:
+            ref, clip, keep = (reduced(part, scale) for part in (self.ref, self.clip, self.keep))
+            self._levels[scale] = _Level(ref, clip, keep, self._sigma)
+        return self._levels[scale]
+
+    def match_blur(self, grid: Array) -> None:
+        """Blur the sharper of the two at full scale as the other is blurred, by what they show where ``grid`` says."""
+        warped = sample(self.clip, enlarged(grid, self.clip.shape[0] // grid.shape[0]))
+        sigma = matching_blur(self.ref, warped, self.keep)
+        if sigma > 0:
+            self.clip = smoothed(self.clip, sigma)
+        elif sigma < 0:
+            self.ref = smoothed(self.ref, -sigma)
+        self._levels.pop(1, None)
+
+
+def estimate(ref: Array, clip: Array, keep: Array, options: EstimateOptions, start: Array | None = None) -> Estimate:
+    """Estimate the flow from ref to clip.
+
+    Args:
+        ref, clip: luma, 0 to 255, shape (H, W), sides multiples of `BLOCK`.
+        keep: 1 where ref counts, 0 where it does not, same shape.
+        options: what is asked for.
+        start: a flow to begin with, in pixels, one value per cell; None: find one.
+
+    Returns:
+        The flow on a grid of cells of 8 px.
+    """
+    pair = _Pair(ref, clip, keep, _SMOOTHING)
+    grid = _begun(pair, ref, clip, options) if start is None else start
+    fine = _FINE[options.precision]
+    grid = _refined(pair, grid, fine[0])
+    if options.precision >= 3:
+        pair.match_blur(grid)
+    for stage in fine[1:]:
+        grid = _refined(pair, grid, stage)
+    unmoved = _agreement(pair, np.zeros_like(grid))[0]
+    return Estimate(grid, _agreement(pair, grid)[0], unmoved, _is_still(pair, grid))
+
+
+def _is_still(pair: _Pair, grid: Array) -> bool:
+    """Tell whether a flow is so small, and explains so little, that noise may have made it.
+
+    Where the true flow is s, the mean squared difference at f grows as (f - s)^2. So between f and -f it differs by
+    four times what f explains; to compare with 0 would be unfair, since sampling between pixels smooths noise away.
+    """
+    if float(np.median(np.abs(grid))) > _SMALL_PX:
+        return False
+    level = pair.level(1)
+    flow = resampled(grid, level.ref.shape[0])
+    there, back = (float(((level.ref - sample(level.clip, way)) ** 2).mean()) for way in (flow, -flow))
+    return back - there < 4 * _BY_NOISE * there
+
+
+def _refined(pair: _Pair, grid: Array, stage: _Stage) -> Array:
+    """Return a flow in pixels of the picture, improved at a stage's scale, on the stage's grid."""
+    level = pair.level(stage.scale)
+    scale = np.float32(stage.scale)
+    grid = resampled(grid, level.ref.shape[0] // stage.cell) / scale
+    stiffness = (stage.curvature * stage.unit) ** -2
+    for step in range(stage.steps):
+        found = evidence(level.ref, level.clip, grid, stage.cell, level.keep, level.slopes)
+        moved = settled(found, grid, stiffness, stage.iterations)
+        if stage.learns:
+            # Only the first step may stiffen: on noisy pictures each would a little more.
+            learned = learned_stiffness(found, moved, stiffness, stage.unit)
+            if step == 0 or learned < _SOFTER * stiffness:
+                stiffness = learned
+                moved = settled(found, grid, stiffness, stage.iterations)
+        far = float(np.abs(moved - grid).max())
+        grid = moved
+        if far * stage.scale < _SETTLED_PX:
+            break
+    return grid * scale
+
+
+def _agreement(pair: _Pair, grid: Array) -> tuple[float, float]:
+    """Return how well the pair agrees where a flow says, and the share of ref that it finds inside clip."""
+    level = pair.level(_JUDGED_AT)
+    flow = resampled(grid, level.ref.shape[0]) / np.float32(_JUDGED_AT)
+    keep = level.keep * inside(flow, *level.clip.shape)
+    coverage = float(keep.sum() / max(float(level.keep.sum()), 1.0))
+    return agreement(level.ref, sample(level.clip, flow), keep), coverage
+
+
+def _begun(pair: _Pair, ref: Array, clip: Array, options: EstimateOptions) -> Array:
+    """Return the best start: the first that is good enough, else the one that agrees best."""
+    enough = _GOOD_WIDE if options.wide else _GOOD
+    best, most = None, -np.inf
+    for grid in _starts(pair, ref, clip, options.wide):
+        found, coverage = _agreement(pair, grid)
+        # Little of ref can agree by chance.
+        worth = found * coverage**0.25
+        if best is None or worth > most:
+            best, most = grid, worth
+        if found >= enough:
+            break
+    assert best is not None
+    return best
+
+
+def _starts(pair: _Pair, ref: Array, clip: Array, wide: bool) -> Iterator[Array]:
+    def projective() -> Iterator[Array]:
+        matrix = homography(ref, clip, pair.keep > 0)
+        if matrix is not None:
+            yield _refined(pair, homography_grid(matrix, ref.shape, BLOCK), _COARSE)
+
+    if wide:
+        yield from projective()
+    level = pair.level(_COARSEST)
+    cells = (level.ref.shape[0] // _GLOBAL.cell, level.ref.shape[1] // _GLOBAL.cell, 2)
+    for shift in (np.zeros(2, np.float32), None):
+        begin = np.zeros(cells, np.float32) + (_shift(level) if shift is None else shift)
+        yield _refined(pair, _refined(pair, begin, _GLOBAL), _COARSE)
+    if not wide:
+        yield from projective()
+    half = pair.level(2)
+    for a, b in ((half.ref * 32 + 128, half.clip * 32 + 128), (reduced(ref, 2), reduced(clip, 2))):
+        yield _refined(pair, _searched(a, b), _COARSE)
+
+
+def _shift(level: _Level) -> NDArray[np.float32]:
+    """Return the displacement that most of the picture shares, in pixels, by phase correlation."""
+    window = cv2.createHanningWindow(level.ref.shape[::-1], cv2.CV_32F)
+    shift, _ = cv2.phaseCorrelate(level.ref, level.clip, window)
+    return np.array(shift, np.float32) * np.float32(_COARSEST)
+
+
+def _searched(ref: Array, clip: Array) -> Array:
+    """Return the flow of dense inverse search at half scale, in pixels of the picture, on a coarse grid.
+
+    Source:
+        Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016, as in OpenCV.
+    """
+    # OpenCV's stubs do not know it.
+    search = cast(Any, cv2).DISOpticalFlow_create(cast(Any, cv2).DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = search.calc(ref.clip(0, 255).astype(np.uint8), clip.clip(0, 255).astype(np.uint8), None)
+    return reduced(flow, BLOCK // 2) * np.float32(2)
