@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Array, enlarged, inside, reduced, resampled, sample
+from .geometry import Array, averaged, enlarged, inside, reduced, resampled, sample
 from .homography import homography, homography_grid
 from .looks import agreement, matching_blur, noise, normalised, smoothed
 from .lucas_kanade import evidence, gradients
-from .thin_plate import learned_stiffness, settled
+from .thin_plate import learned_curvature, settled
 
 __all__ = ["BLOCK", "Estimate", "EstimateOptions", "estimate"]
 
@@ -26,9 +26,9 @@ _JUDGED_AT = 4
 _GOOD, _GOOD_WIDE = 0.92, 0.97
 _NEIGHBOURHOOD, _NOISY_NEIGHBOURHOOD = 6.0, 12.0
 _FLAT = 4.0
-_SMOOTHING = 0.8
-_SETTLED_PX = 0.01
-_SOFTER = 0.7
+# Gaussians' sigmas: of what smooths the pictures, in pixels, and of what averages the flow, in cells.
+_SMOOTHING, _GENERAL_SMOOTHING = 0.8, 2.5
+_GENERAL_CELLS = 2.0
 _SMALL_PX = 0.12
 # Share of the squared difference that a flow fitted to noise explains.
 _BY_NOISE = 0.03
@@ -75,8 +75,9 @@ class _Stage:
         cell: this stage's pixels for one of the grid.
         steps: at most so many.
         iterations: of the conjugate gradients in each.
-        curvature: how much the flow is expected to bend, px per px^2, standard deviation.
-        learns: whether the flow that is found tells how much it bends in truth.
+        curvature: how much the flow is expected to bend where nothing is known of it, px per px^2, root mean square.
+        by_chance: see `learned_curvature`; 0: how much the flow bends is not learned.
+        settled: a step after which it is done, in the mean, in this stage's pixels.
     """
 
     scale: int
@@ -84,24 +85,29 @@ class _Stage:
     steps: int
     iterations: int
     curvature: float = 0.01
-    learns: bool = False
+    by_chance: float = 0.0
+    settled: float = 0.01
 
     @property
     def unit(self) -> float:
         """The grid's second difference, in this stage's pixels, for a curvature of 1 px per px^2."""
         return float(self.cell * self.cell * self.scale)
 
+    def stiffness(self, curvature: float) -> float:
+        """Return the plate's stiffness for a curvature that is expected."""
+        return float((curvature * self.unit) ** -2)
 
-_GLOBAL = _Stage(scale=8, cell=4, steps=10, iterations=10, curvature=0.003)
-_COARSE = _Stage(scale=4, cell=8, steps=4, iterations=10)
-_HALF = _Stage(scale=2, cell=8, steps=2, iterations=15, learns=True)
-_FULL = _Stage(scale=1, cell=8, steps=2, iterations=20, curvature=0.007, learns=True)
+
+_GLOBAL = _Stage(scale=8, cell=4, steps=14, iterations=8, curvature=0.003)
+_COARSE = _Stage(scale=4, cell=8, steps=6, iterations=10)
+_HALF = _Stage(scale=2, cell=8, steps=2, iterations=10, by_chance=0.2)
+_FULL = _Stage(scale=1, cell=8, steps=2, iterations=12, by_chance=0.6)
 
 _FINE = {
-    1: (replace(_HALF, steps=1), replace(_FULL, steps=1, iterations=10)),
+    1: (replace(_HALF, steps=1), replace(_FULL, steps=1, by_chance=0.0)),
     2: (_HALF, _FULL),
     3: (_HALF, replace(_FULL, steps=3)),
-    4: (replace(_HALF, steps=3), replace(_FULL, steps=5, iterations=30)),
+    4: (replace(_HALF, steps=3, settled=0.003), replace(_FULL, steps=6, iterations=25, settled=0.003)),
 }
 
 
@@ -160,14 +166,15 @@ def estimate(ref: Array, clip: Array, keep: Array, options: EstimateOptions, sta
     Returns:
         The flow on a grid of cells of 8 px.
     """
-    pair = _Pair(ref, clip, keep, _SMOOTHING)
+    pair = _Pair(ref, clip, keep, _GENERAL_SMOOTHING if options.general else _SMOOTHING)
     grid = _begun(pair, ref, clip, options) if start is None else start
-    fine = _FINE[options.precision]
-    grid = _refined(pair, grid, fine[0])
+    half, full = _FINE[options.precision]
+    grid, curvature = _refined(pair, grid, half, half.curvature)
     if options.precision >= 3:
         pair.match_blur(grid)
-    for stage in fine[1:]:
-        grid = _refined(pair, grid, stage)
+    grid, _ = _refined(pair, grid, full, curvature)
+    if options.general:
+        grid = averaged(grid, _GENERAL_CELLS)
     unmoved = _agreement(pair, np.zeros_like(grid))[0]
     return Estimate(grid, _agreement(pair, grid)[0], unmoved, _is_still(pair, grid))
 
@@ -186,26 +193,30 @@ def _is_still(pair: _Pair, grid: Array) -> bool:
     return back - there < 4 * _BY_NOISE * there
 
 
-def _refined(pair: _Pair, grid: Array, stage: _Stage) -> Array:
-    """Return a flow in pixels of the picture, improved at a stage's scale, on the stage's grid."""
+def _refined(pair: _Pair, grid: Array, stage: _Stage, curvature: float) -> tuple[Array, float]:
+    """Return a flow in pixels of the picture, improved at a stage's scale, and the curvature to expect of it."""
     level = pair.level(stage.scale)
     scale = np.float32(stage.scale)
     grid = resampled(grid, level.ref.shape[0] // stage.cell) / scale
-    stiffness = (stage.curvature * stage.unit) ** -2
+    stiffness = stage.stiffness(curvature)
     for step in range(stage.steps):
         found = evidence(level.ref, level.clip, grid, stage.cell, level.keep, level.slopes)
         moved = settled(found, grid, stiffness, stage.iterations)
-        if stage.learns:
-            # Only the first step may stiffen: on noisy pictures each would a little more.
-            learned = learned_stiffness(found, moved, stiffness, stage.unit)
-            if step == 0 or learned < _SOFTER * stiffness:
-                stiffness = learned
-                moved = settled(found, grid, stiffness, stage.iterations)
-        far = float(np.abs(moved - grid).max())
+        if stage.by_chance and step == 0:
+            curvature = learned_curvature(found, moved, stiffness, stage.unit, stage.by_chance)
+            stiffness = stage.stiffness(curvature)
+            moved = settled(found, grid, stiffness, stage.iterations, moved)
+        far = float(np.abs(moved - grid).mean())
         grid = moved
-        if far * stage.scale < _SETTLED_PX:
+        if far < stage.settled:
             break
-    return grid * scale
+    return grid * scale, curvature
+
+
+def _coarsely(pair: _Pair, grid: Array, stages: tuple[_Stage, ...]) -> Array:
+    for stage in stages:
+        grid, _ = _refined(pair, grid, stage, stage.curvature)
+    return grid
 
 
 def _agreement(pair: _Pair, grid: Array) -> tuple[float, float]:
@@ -237,7 +248,7 @@ def _starts(pair: _Pair, ref: Array, clip: Array, wide: bool) -> Iterator[Array]
     def projective() -> Iterator[Array]:
         matrix = homography(ref, clip, pair.keep > 0)
         if matrix is not None:
-            yield _refined(pair, homography_grid(matrix, ref.shape, BLOCK), _COARSE)
+            yield _coarsely(pair, homography_grid(matrix, ref.shape, BLOCK), (_COARSE,))
 
     if wide:
         yield from projective()
@@ -245,12 +256,12 @@ def _starts(pair: _Pair, ref: Array, clip: Array, wide: bool) -> Iterator[Array]
     cells = (level.ref.shape[0] // _GLOBAL.cell, level.ref.shape[1] // _GLOBAL.cell, 2)
     for shift in (np.zeros(2, np.float32), None):
         begin = np.zeros(cells, np.float32) + (_shift(level) if shift is None else shift)
-        yield _refined(pair, _refined(pair, begin, _GLOBAL), _COARSE)
+        yield _coarsely(pair, begin, (_GLOBAL, _COARSE))
     if not wide:
         yield from projective()
     half = pair.level(2)
     for a, b in ((half.ref * 32 + 128, half.clip * 32 + 128), (reduced(ref, 2), reduced(clip, 2))):
-        yield _refined(pair, _searched(a, b), _COARSE)
+        yield _coarsely(pair, _searched(a, b), (_COARSE,))
 
 
 def _shift(level: _Level) -> NDArray[np.float32]:

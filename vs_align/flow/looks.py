@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from .geometry import Array, enlarged, reduced
+from .geometry import Array, reduced
 
 __all__ = ["agreement", "matching_blur", "noise", "normalised", "smoothed"]
 
@@ -14,6 +14,8 @@ _QUIET = 0.25
 _BLURS = (0.5, 0.7, 0.9, 1.05, 1.2, 1.4, 1.7, 2.1)
 # Correlation that a blur has to gain.
 _GAIN = 0.003
+# Correlation that it has to reach: below, the pictures differ by more than blur, such as a ghost.
+_ALIKE = 0.86
 
 
 def noise(image: Array) -> float:
@@ -45,9 +47,14 @@ def normalised(image: Array, sigma: float, floor: float, keep: Array | None) -> 
     mean = _local_mean(image, step, sigma, keep, weight)
     square = _local_mean(image * image, step, sigma, keep, weight)
     gain = 1 / np.sqrt(np.maximum(square - mean * mean, 0) + np.float32(floor * floor))
-    level = cv2.INTER_LINEAR
-    flat = (image - enlarged(mean, step, level)) * enlarged(gain, step, level)
+    flat = (image - _linear(mean, step)) * _linear(gain, step)
     return flat if keep is None else flat * keep
+
+
+def _linear(small: Array, factor: int) -> Array:
+    height, width = small.shape
+    large: Array = cv2.resize(small, (width * factor, height * factor), interpolation=cv2.INTER_LINEAR)
+    return large
 
 
 def _local_mean(image: Array, step: int, sigma: float, keep: Array | None, weight: Array | None) -> Array:
@@ -77,7 +84,7 @@ def matching_blur(ref: Array, clip: Array, keep: Array) -> float:
     weight = keep[rows, columns]
     detail = [(part[rows, columns] - smoothed(part[rows, columns], 2.0)) * weight for part in (ref, clip)]
     plain = _correlation(detail[0], detail[1])
-    best, most = 0.0, plain + _GAIN
+    best, most = 0.0, max(plain + _GAIN, _ALIKE)
     for sigma in _BLURS:
         for side, sign in ((1, 1), (0, -1)):
             tried = list(detail)

@@ -5,13 +5,22 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .geometry import Array, coordinates, enlarged, reduced, sample
+from .geometry import Array, Bands, coordinates, reduced, taken_at
 
 __all__ = ["Evidence", "evidence", "gradients"]
 
 
+# Deviation of the normalised pictures that is assumed at least.
 _FLOOR = 0.07
+# A direction along an edge counts where this share of the gradient's energy lies in it.
 _LEAST_ALONG = 0.01
+# Differences beyond this many usual ones, squared, weigh less than half.
+_WIDTH = np.float32(16)
+_LEAST_USUAL = 0.05
+# Cells over which the noise is averaged, a Gaussian's sigma.
+_AROUND = 1.5
+# What is worked on at once.
+_BAND_PIXELS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,7 @@ class Evidence:
     Attributes:
         xx, xy, yy: the structure tensor, mean over the cell's pixels.
         xd, yd: gradient times difference, likewise.
+        noise: the mean squared difference that is left, in the median cell.
     """
 
     xx: Array
@@ -28,6 +38,7 @@ class Evidence:
     yy: Array
     xd: Array
     yd: Array
+    noise: float
 
 
 def gradients(image: Array) -> tuple[Array, Array]:
@@ -43,35 +54,60 @@ def evidence(ref: Array, clip: Array, grid: Array, cell: int, keep: Array, slope
     Args:
         ref, clip: locally normalised pictures, shape (H, W).
         grid: the flow so far, shape (H / cell, W / cell, 2), in pixels of these pictures.
-        cell: pixels of a cell's side.
+        cell: pixels of a cell's side, a power of two, 2 and up.
         keep: weight of each pixel of ref, 0 to 1.
         slopes: ref's `gradients`.
 
     Source:
         Lucas and Kanade, 1981; gradients averaged over both pictures as in Baker and Matthews' survey, 2004.
     """
-    warped = sample(clip, enlarged(grid, cell))
-    seen = _seen(grid, cell, *clip.shape)
-    x, y = gradients(warped)
+    bands = Bands(grid, cell)
+    usual = _usual_difference(ref, clip, grid, cell)
+    sums = np.empty((7, *grid.shape[:2]), np.float32)
+    rows = max(1, _BAND_PIXELS // (cell * ref.shape[1]))
+    for first in range(0, grid.shape[0], rows):
+        last = min(first + rows, grid.shape[0])
+        pixels = slice(first * cell, last * cell)
+        warped = bands.sampled(clip, pixels.start, pixels.stop)
+        slope = (slopes[0][pixels], slopes[1][pixels])
+        _add_up(ref[pixels], warped, keep[pixels], slope, usual, cell, sums[:, first:last])
+    return _across_edges(_by_noise(sums, _seen(grid, cell, *clip.shape)))
+
+
+def _usual_difference(ref: Array, clip: Array, grid: Array, cell: int) -> np.float32:
+    """Return the deviation of ref from clip that is usual, from one pixel in each cell."""
+    centre = cell // 2
+    at = coordinates(*grid.shape[:2]) * np.float32(cell) + np.float32(centre) + grid
+    away = np.abs(ref[centre::cell, centre::cell] - taken_at(clip, at))
+    return np.float32(max(1.4826 * float(np.median(away)), _LEAST_USUAL))
+
+
+def _add_up(
+    ref: Array, warped: Array, keep: Array, slopes: tuple[Array, Array], usual: np.float32, cell: int, sums: Array
+) -> None:
+    """Fill in a band's means over cells: weight, weighted square, products; ``warped`` has a row more each way."""
+    x, y = (slope[1:-1] for slope in gradients(warped))
     x += slopes[0]
     y += slopes[1]
-    difference = ref - warped
-    usual = np.float32(max(1.4826 * float(np.median(np.abs(difference[::4, ::4]))), 0.05) ** 2 * 16)
-    weight = keep * (usual / (usual + difference * difference))
+    difference = ref - warped[1:-1]
+    weight = difference * difference
+    weight += _WIDTH * usual * usual
+    np.divide(_WIDTH * usual * usual, weight, out=weight)
+    weight *= keep
     wx, wy, wd = weight * x, weight * y, weight * difference
-    count = cv2.GaussianBlur(reduced(weight, cell), (0, 0), 1.5) + np.float32(1e-3)
-    noise = cv2.GaussianBlur(reduced(wd * difference, cell), (0, 0), 1.5) / count + np.float32(_FLOOR * _FLOOR)
+    for target, pixels in zip(sums, (weight, wd * difference, wx * x, wx * y, wy * y, wd * x, wd * y), strict=True):
+        target[:] = reduced(pixels, cell)
+
+
+def _by_noise(sums: Array, seen: Array) -> Evidence:
+    """Divide what was added up by the noise around each cell; cells that are not ``seen`` say nothing."""
+    count = cv2.GaussianBlur(sums[0], (0, 0), _AROUND) + np.float32(1e-3)
+    noise = cv2.GaussianBlur(sums[1], (0, 0), _AROUND) / count + np.float32(_FLOOR * _FLOOR)
     scale = seen / noise
-    quarter, half = np.float32(0.25), np.float32(0.5)
-    return _across_edges(
-        Evidence(
-            xx=reduced(wx * x, cell) * (scale * quarter),
-            xy=reduced(wx * y, cell) * (scale * quarter),
-            yy=reduced(wy * y, cell) * (scale * quarter),
-            xd=reduced(wx * difference, cell) * (scale * half),
-            yd=reduced(wy * difference, cell) * (scale * half),
-        )
-    )
+    # x and y are the sums of two gradients.
+    xx, xy, yy = (part * (scale * np.float32(0.25)) for part in sums[2:5])
+    xd, yd = (part * (scale * np.float32(0.5)) for part in sums[5:])
+    return Evidence(xx, xy, yy, xd, yd, float(np.median(noise)))
 
 
 def _across_edges(found: Evidence) -> Evidence:
@@ -94,6 +130,7 @@ def _across_edges(found: Evidence) -> Evidence:
         yy=found.yy - weak * p_yy,
         xd=found.xd - (p_xx * found.xd + p_xy * found.yd),
         yd=found.yd - (p_xy * found.xd + p_yy * found.yd),
+        noise=found.noise,
     )
 
 

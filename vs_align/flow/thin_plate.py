@@ -8,13 +8,17 @@ from numpy.typing import NDArray
 from .geometry import Array
 from .lucas_kanade import Evidence
 
-__all__ = ["learned_stiffness", "settled"]
+__all__ = ["learned_curvature", "settled"]
 
 
 # Cells over which a place without evidence falls back to the straight field.
 _BED = 12.0
-# px per px^2
-_MOST_CURVED, _LEAST_CURVED = 0.03, 0.0003
+# Bounds of the curvature to expect, px per px^2, the middle one where the pictures are clean: where the mean squared
+# difference of the normalised pictures is below _NOISY.
+_LEAST_CURVED, _LEAST_CURVED_CLEAN, _MOST_CURVED = 0.0015, 0.004, 0.03
+_NOISY = 0.03
+# The expected curvature over that found, root mean squares: some places bend more than others.
+_ROOM = 7.5
 
 
 def _bending(grid: Array) -> Array:
@@ -49,7 +53,7 @@ def _bent(grid: Array) -> Array:
     return energy
 
 
-def settled(evidence: Evidence, grid: Array, stiffness: float, iterations: int) -> Array:
+def settled(evidence: Evidence, grid: Array, stiffness: float, iterations: int, begin: Array | None = None) -> Array:
     """Return a grid moved to where evidence and stiffness balance.
 
     Minimises over the step s: the sum over cells of s' T s - 2 s' b, T the structure tensor and b gradient times
@@ -61,12 +65,15 @@ def settled(evidence: Evidence, grid: Array, stiffness: float, iterations: int) 
         grid: the flow so far, shape (h, w, 2), in any unit that evidence shares.
         stiffness: in units of evidence; more gives a straighter field.
         iterations: of the conjugate gradients.
+        begin: where they begin; None: at ``grid``.
     """
     stiff = np.float32(stiffness)
     bed = stiff * np.float32(_BED**-4)
     tension = _Tension(evidence, stiff, bed)
-    step = np.zeros_like(grid)
+    step = np.zeros_like(grid) if begin is None else begin - grid
     left = np.dstack([evidence.xd, evidence.yd]) - stiff * _bending(grid) + bed * (_straightened(grid, evidence) - grid)
+    if begin is not None:
+        left -= tension.of(step)
     guess = tension.roughly(left)
     direction = guess
     size = float(np.vdot(left, guess))
@@ -81,23 +88,32 @@ def settled(evidence: Evidence, grid: Array, stiffness: float, iterations: int) 
     return grid + step
 
 
-def learned_stiffness(evidence: Evidence, grid: Array, stiffness: float, unit: float) -> float:
-    """Return the stiffness that fits how much a settled grid bends: one step of expectation maximisation.
+def learned_curvature(evidence: Evidence, grid: Array, stiffness: float, unit: float, by_chance: float) -> float:
+    """Return how much a flow may be expected to bend, from how much a settled grid does.
+
+    Noise bends it as well; that is taken off. Where there is little noise, places may bend more than the rest without
+    harm, so that the expectation does not fall as low.
 
     Args:
         evidence: what the grid was settled on.
-        grid: as it settled.
+        grid: as it settled, shape (h, w, 2).
         stiffness: with which it did.
         unit: the grid's second difference for a curvature of 1 px per px^2.
+        by_chance: how much noise bends it, as a share of what noise would that is independent from cell to cell.
+
+    Returns:
+        The curvature to expect, px per px^2.
     """
-    sure = (evidence.xx + evidence.yy)[1:-1, 1:-1] / 2
-    if not sure.size:
-        return stiffness
-    # What evidence leaves open may bend as well.
-    open_to_bend = 2 / (stiffness + sure / 20)
-    energy = float((_bent(grid) + np.float32(0.5) * open_to_bend).mean())
-    low, high = (_MOST_CURVED * unit) ** -2, (_LEAST_CURVED * unit) ** -2
-    return float(np.clip(2 / max(energy, 1e-12), low, high))
+    if min(grid.shape[:2]) < 3:
+        return _LEAST_CURVED
+    sure = (evidence.xx + evidence.yy) / 2
+    # Second differences have a norm of 20, and noise has the variance of the evidence.
+    chance = 40 * sure / (sure + np.float32(20 * stiffness)) ** 2
+    noisy = evidence.noise / _NOISY
+    found = float(_bent(grid).mean()) - float(chance.mean()) * by_chance * by_chance * min(noisy, 1.0)
+    clean = min(max(1 / max(noisy, 1e-3), _LEAST_CURVED / _LEAST_CURVED_CLEAN), 1.0)
+    expected = float(_ROOM * max(found, 0.0) ** 0.5 / unit)
+    return min(max(expected, clean * _LEAST_CURVED_CLEAN), _MOST_CURVED)
 
 
 def _straightened(grid: Array, evidence: Evidence) -> Array:
