@@ -12,7 +12,6 @@ from .geometry import Array, enlarged
 __all__ = ["AlignOptions", "Alignment", "align"]
 
 _SMALLEST_SIDE = 16
-_CELL = 8
 # Unrelated pictures agree by less than 0.2, true pairs by more than 0.75.
 _UNRELATED = 0.45
 
@@ -73,7 +72,7 @@ def align(clip: Array, ref: Array, mask: NDArray[np.uint8] | None, options: Alig
         return Alignment(None, _residual(found.unmoved))
     if found.still:
         return Alignment(None, _residual(found.unmoved))
-    flow = np.ascontiguousarray(enlarged(found.grid, _CELL)[:height, :width])
+    flow = np.ascontiguousarray(enlarged(found.grid, keep.shape[0] // found.grid.shape[0])[:height, :width])
     return Alignment(flow, _residual(found.agreement))
 
 

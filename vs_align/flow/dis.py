@@ -107,7 +107,7 @@ _FINE = {
     1: (replace(_HALF, steps=1), replace(_FULL, steps=1, by_chance=0.0)),
     2: (_HALF, _FULL),
     3: (_HALF, replace(_FULL, steps=3)),
-    4: (replace(_HALF, steps=3, settled=0.003), replace(_FULL, steps=6, iterations=25, settled=0.003)),
+    4: (replace(_HALF, steps=3, settled=0.003), replace(_FULL, steps=6, iterations=20, settled=0.003)),
 }
 
 

@@ -107,7 +107,7 @@ def _by_noise(sums: Array, seen: Array) -> Evidence:
     # x and y are the sums of two gradients.
     xx, xy, yy = (part * (scale * np.float32(0.25)) for part in sums[2:5])
     xd, yd = (part * (scale * np.float32(0.5)) for part in sums[5:])
-    return Evidence(xx, xy, yy, xd, yd, float(np.median(noise)))
+    return Evidence(xx, xy, yy, xd, yd, float(np.median(noise)) - _FLOOR * _FLOOR)
 
 
 def _across_edges(found: Evidence) -> Evidence:

@@ -16,7 +16,7 @@ _BED = 12.0
 # Bounds of the curvature to expect, px per px^2, the middle one where the pictures are clean: where the mean squared
 # difference of the normalised pictures is below _NOISY.
 _LEAST_CURVED, _LEAST_CURVED_CLEAN, _MOST_CURVED = 0.0015, 0.004, 0.03
-_NOISY = 0.03
+_NOISY = 0.02
 # The expected curvature over that found, root mean squares: some places bend more than others.
 _ROOM = 7.5
 
