@@ -10,8 +10,8 @@ from .geometry import Array
 
 __all__ = ["homography", "homography_grid"]
 
-_MOST_FEATURES = 1500
-_LONG_SIDE = 960
+_MOST_FEATURES = 1200
+_LONG_SIDE = 640
 _RATIO = 0.85
 _FEWEST = 12
 _REACH = 3.0

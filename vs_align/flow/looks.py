@@ -14,8 +14,8 @@ _QUIET = 0.25
 _BLURS = (0.5, 0.7, 0.9, 1.05, 1.2, 1.4, 1.7, 2.1)
 # Correlation that a blur has to gain.
 _GAIN = 0.003
-# Correlation that it has to reach: below, the pictures differ by more than blur, such as a ghost.
-_ALIKE = 0.86
+# Correlation that it has to reach: below, the pictures differ by more than blur, such as noise or a ghost.
+_ALIKE = 0.96
 
 
 def noise(image: Array) -> float:
