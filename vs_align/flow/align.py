@@ -63,10 +63,11 @@ def align(clip: Array, ref: Array, mask: NDArray[np.uint8] | None, options: Alig
         return Alignment(None, _plain_residual(clip, ref))
     keep = np.zeros((height + -height % BLOCK, width + -width % BLOCK), np.float32)
     keep[:height, :width] = 1 if mask is None else mask == 0
+    masked = mask is not None and bool(mask.any())
     found = None
     for _ in range(options.iterations):
         asked = EstimateOptions(precision=options.precision, wide=options.wide_search, general=options.lq_input)
-        found = estimate(_padded(ref), _padded(clip), keep, asked, None if found is None else found.grid)
+        found = estimate(_padded(ref), _padded(clip), keep, masked, asked, None if found is None else found.grid)
     assert found is not None
     if found.agreement < _UNRELATED:
         return Alignment(None, _residual(found.unmoved))

@@ -1,7 +1,7 @@
 """Engine "dis": Lucas-Kanade from coarse to fine under a thin plate; other starts, dense inverse search among them,
 where that does not find the way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -26,6 +26,8 @@ _JUDGED_AT = 4
 _GOOD, _GOOD_WIDE = 0.92, 0.97
 _NEIGHBOURHOOD, _NOISY_NEIGHBOURHOOD = 6.0, 12.0
 _FLAT = 4.0
+# Under a mask brightness is compared in every so many pixels.
+_EVERY = 7
 # Gaussians' sigmas: of what smooths the pictures, in pixels, and of what averages the flow, in cells.
 _SMOOTHING, _GENERAL_SMOOTHING = 0.8, 2.5
 _GENERAL_CELLS = 2.0
@@ -111,6 +113,7 @@ _FINE = {
 }
 
 
+@dataclass(frozen=True, slots=True)
 class _Level:
     """The pair at one scale, light and contrast taken out.
 
@@ -120,28 +123,50 @@ class _Level:
         slopes: ref's gradients.
     """
 
-    def __init__(self, ref: Array, clip: Array, keep: Array, sigma: float) -> None:
-        masked = None if keep.min() > 0 else keep
-        self.ref = normalised(ref, sigma, _FLAT, masked)
-        self.clip = normalised(clip, sigma, _FLAT, None)
-        self.keep = keep
-        self.slopes = gradients(self.ref)
+    ref: Array
+    clip: Array
+    keep: Array
+    slopes: tuple[Array, Array]
 
 
 class _Pair:
-    """Two pictures and what is computed from them, scale by scale, when it is first asked for."""
+    """Two pictures and what is computed from them, scale by scale, when it is first asked for.
 
-    def __init__(self, ref: Array, clip: Array, keep: Array, smoothing: float) -> None:
-        self.ref, self.clip, self.keep = smoothed(ref, smoothing), smoothed(clip, smoothing), keep
+    Args:
+        ref, clip: luma, shape (H, W).
+        keep: 1 where ref counts, 0 where it does not.
+        masked: whether what does not count looks other than clip does there.
+        smoothing: sigma of the Gaussian that both are smoothed by.
+    """
+
+    def __init__(self, ref: Array, clip: Array, keep: Array, masked: bool, smoothing: float) -> None:
+        self.clip, self.keep, self.masked = smoothed(clip, smoothing), keep, masked
+        self.ref = _over_mask(ref, keep, lambda part: smoothed(part, smoothing)) if masked else smoothed(ref, smoothing)
         noisy = min(max(noise(self.ref), noise(self.clip)) / 4, 1.0)
         self._sigma = _NEIGHBOURHOOD + noisy * (_NOISY_NEIGHBOURHOOD - _NEIGHBOURHOOD)
         self._levels: dict[int, _Level] = {}
 
-    def level(self, scale: int) -> _Level:
-        if scale not in self._levels:
-            ref, clip, keep = (reduced(part, scale) for part in (self.ref, self.clip, self.keep))
-            self._levels[scale] = _Level(ref, clip, keep, self._sigma)
+    def level(self, scale: int, grid: Array | None = None) -> _Level:
+        """Return the pair at a scale.
+
+        Args:
+            scale: pixels of the picture for one of the level's.
+            grid: the flow so far, in pixels of the picture. Where it is given, ref is filled under a mask with what it
+                brings from clip.
+        """
+        if scale not in self._levels or (self.masked and grid is not None):
+            self._levels[scale] = self._made(scale, grid)
         return self._levels[scale]
+
+    def _made(self, scale: int, grid: Array | None) -> _Level:
+        clip, keep = reduced(self.clip, scale), reduced(self.keep, scale)
+        if self.masked:
+            ref = _over_mask(self.ref, self.keep, lambda part: reduced(part, scale))
+            ref = _filled(ref, clip, keep, grid, scale)
+        else:
+            ref = reduced(self.ref, scale)
+        ref, clip = (normalised(part, self._sigma, _FLAT) for part in (ref, clip))
+        return _Level(ref, clip, keep, gradients(ref))
 
     def match_blur(self, grid: Array) -> None:
         """Blur the sharper of the two at full scale as the other is blurred, by what they show where ``grid`` says."""
@@ -154,19 +179,38 @@ class _Pair:
         self._levels.pop(1, None)
 
 
-def estimate(ref: Array, clip: Array, keep: Array, options: EstimateOptions, start: Array | None = None) -> Estimate:
+def _over_mask(ref: Array, keep: Array, average: Callable[[Array], Array]) -> Array:
+    """Return a weighted average of what counts alone; nothing where nothing does."""
+    weight = average(keep)
+    return average(ref * keep) / np.maximum(weight, np.float32(1e-3))
+
+
+def _filled(ref: Array, clip: Array, keep: Array, grid: Array | None, scale: int) -> Array:
+    """Return ref with clip, as a flow brings it and in ref's brightness and contrast, where nothing of ref counts."""
+    there = clip if grid is None else sample(clip, resampled(grid, clip.shape[0]) / np.float32(scale))
+    seen = keep > 0
+    a, b = there[seen][::_EVERY], ref[seen][::_EVERY]
+    gain = float(b.std() / max(float(a.std()), 1e-3)) if a.size else 1.0
+    offset = float(b.mean() - gain * a.mean()) if a.size else 0.0
+    return np.where(seen, ref, there * np.float32(gain) + np.float32(offset))
+
+
+def estimate(
+    ref: Array, clip: Array, keep: Array, masked: bool, options: EstimateOptions, start: Array | None = None
+) -> Estimate:
     """Estimate the flow from ref to clip.
 
     Args:
         ref, clip: luma, 0 to 255, shape (H, W), sides multiples of `BLOCK`.
         keep: 1 where ref counts, 0 where it does not, same shape.
+        masked: whether some of what does not count is hidden; else it is only what the sides were filled up with.
         options: what is asked for.
         start: a flow to begin with, in pixels, one value per cell; None: find one.
 
     Returns:
         The flow on a grid of cells of 8 px.
     """
-    pair = _Pair(ref, clip, keep, _GENERAL_SMOOTHING if options.general else _SMOOTHING)
+    pair = _Pair(ref, clip, keep, masked, _GENERAL_SMOOTHING if options.general else _SMOOTHING)
     grid = _begun(pair, ref, clip, options) if start is None else start
     half, full = _FINE[options.precision]
     grid, curvature = _refined(pair, grid, half, half.curvature)
@@ -195,7 +239,7 @@ def _is_still(pair: _Pair, grid: Array) -> bool:
 
 def _refined(pair: _Pair, grid: Array, stage: _Stage, curvature: float) -> tuple[Array, float]:
     """Return a flow in pixels of the picture, improved at a stage's scale, and the curvature to expect of it."""
-    level = pair.level(stage.scale)
+    level = pair.level(stage.scale, grid)
     scale = np.float32(stage.scale)
     grid = resampled(grid, level.ref.shape[0] // stage.cell) / scale
     stiffness = stage.stiffness(curvature)

@@ -10,6 +10,8 @@ __all__ = ["agreement", "matching_blur", "noise", "normalised", "smoothed"]
 # Immerkaer, "Fast noise variance estimation", 1996: blind to planes and to straight edges along the axes.
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 _BLOCK = 16
+# Local means are taken at this fraction of the size.
+_STEP = 4
 _QUIET = 0.25
 _BLURS = (0.5, 0.7, 0.9, 1.05, 1.2, 1.4, 1.7, 2.1)
 # Correlation that a blur has to gain.
@@ -33,38 +35,23 @@ def smoothed(image: Array, sigma: float) -> Array:
     return cv2.GaussianBlur(image, (0, 0), sigma) if sigma > 0 else image
 
 
-def normalised(image: Array, sigma: float, floor: float, keep: Array | None) -> Array:
+def normalised(image: Array, sigma: float, floor: float) -> Array:
     """Subtract the local mean and divide by the local deviation.
 
     Args:
         image: float32, shape (H, W), sides multiples of 4.
         sigma: size of the neighbourhood in pixels, a Gaussian's.
         floor: deviation in the image's unit below which a place counts as flat.
-        keep: 1 for pixels that count, 0 for those that do not; None: all count.
     """
-    step = 4
-    weight = None if keep is None else _spread(keep, step, sigma) + 1e-3
-    mean = _local_mean(image, step, sigma, keep, weight)
-    square = _local_mean(image * image, step, sigma, keep, weight)
+    mean, square = (smoothed(reduced(part, _STEP), sigma / _STEP) for part in (image, image * image))
     gain = 1 / np.sqrt(np.maximum(square - mean * mean, 0) + np.float32(floor * floor))
-    flat = (image - _linear(mean, step)) * _linear(gain, step)
-    return flat if keep is None else flat * keep
+    return (image - _linear(mean, _STEP)) * _linear(gain, _STEP)
 
 
 def _linear(small: Array, factor: int) -> Array:
     height, width = small.shape
     large: Array = cv2.resize(small, (width * factor, height * factor), interpolation=cv2.INTER_LINEAR)
     return large
-
-
-def _local_mean(image: Array, step: int, sigma: float, keep: Array | None, weight: Array | None) -> Array:
-    if keep is None or weight is None:
-        return _spread(image, step, sigma)
-    return _spread(image * keep, step, sigma) / weight
-
-
-def _spread(image: Array, step: int, sigma: float) -> Array:
-    return smoothed(reduced(image, step), sigma / step)
 
 
 def agreement(ref: Array, clip: Array, keep: Array) -> float:

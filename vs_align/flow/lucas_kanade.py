@@ -12,6 +12,8 @@ __all__ = ["Evidence", "evidence", "gradients"]
 
 # Deviation of the normalised pictures that is assumed at least.
 _FLOOR = 0.07
+# Mean squared gradient below which a cell is taken for flat.
+_FAINT = 0.01
 # A direction along an edge counts where this share of the gradient's energy lies in it.
 _LEAST_ALONG = 0.01
 # Differences beyond this many usual ones, squared, weigh less than half.
@@ -103,7 +105,10 @@ def _by_noise(sums: Array, seen: Array) -> Evidence:
     """Divide what was added up by the noise around each cell; cells that are not ``seen`` say nothing."""
     count = cv2.GaussianBlur(sums[0], (0, 0), _AROUND) + np.float32(1e-3)
     noise = cv2.GaussianBlur(sums[1], (0, 0), _AROUND) / count + np.float32(_FLOOR * _FLOOR)
-    scale = seen / noise
+    # Light that changes slowly has a gradient, too, but looks and rounding move it about.
+    strength = (sums[2] + sums[4]) * np.float32(0.25)
+    strength *= strength
+    scale = seen * strength / ((strength + np.float32(_FAINT * _FAINT)) * noise)
     # x and y are the sums of two gradients.
     xx, xy, yy = (part * (scale * np.float32(0.25)) for part in sums[2:5])
     xd, yd = (part * (scale * np.float32(0.5)) for part in sums[5:])
