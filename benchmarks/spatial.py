@@ -21,11 +21,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -92,16 +93,20 @@ def split(picture: Picture) -> Planes:
     return list(cv2.split(picture))
 
 
-@cache
-def dis_medium() -> cv2.DISOpticalFlow:
-    """Return the one engine that all calls share."""
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+class PerThread(threading.local):
+    """One engine for each thread, kept with its buffers; two threads must not share one."""
+
+    def __init__(self) -> None:
+        self.dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+
+MEDIUM = PerThread()
 
 
 def dis_flow(clip: Planes, ref: Planes) -> Floats:
     """Return what DIS medium finds from ref to clip, on 8 bit luma."""
     grey_clip, grey_ref = (cv2.cvtColor(cv2.merge(planes), cv2.COLOR_RGB2GRAY) for planes in (clip, ref))
-    return dis_medium().calc(grey_ref, grey_clip, None)
+    return MEDIUM.dis.calc(grey_ref, grey_clip, None)
 
 
 def ours(clip: Planes, ref: Planes, mask: Picture | None, options: AlignOptions) -> Alignment:
@@ -353,12 +358,18 @@ def our_frame(clip: Planes, ref: Planes, mask: Picture | None, options: AlignOpt
     return warp_planes(clip, flow, (clip[0].shape[1], clip[0].shape[0]))
 
 
-def seconds(frame: Callable[[Planes, Planes, Picture | None], Planes], pair: Pair) -> float:
-    """Time one frame."""
+def seconds(frame: Callable[[Planes, Planes, Picture | None], Planes], pair: Pair, in_flight: int) -> float:
+    """Time one frame; where several are in flight, as a frame server has them, the time from one to the next."""
     clip, ref = split(pair.clip), split(pair.ref)
-    begin = time.perf_counter()
-    frame(clip, ref, pair.mask)
-    return time.perf_counter() - begin
+    if in_flight == 1:
+        begin = time.perf_counter()
+        frame(clip, ref, pair.mask)
+        return time.perf_counter() - begin
+    count = 3 * in_flight
+    with ThreadPoolExecutor(in_flight) as pool:
+        begin = time.perf_counter()
+        list(pool.map(lambda _: frame(clip, ref, pair.mask), range(count)))
+        return (time.perf_counter() - begin) / count
 
 
 def speed(options: argparse.Namespace, size: tuple[int, int]) -> None:
@@ -367,7 +378,7 @@ def speed(options: argparse.Namespace, size: tuple[int, int]) -> None:
     for precision in options.precisions if "ours" in options.methods else ():
         methods[str(precision)] = partial(our_frame, options=AlignOptions(precision=precision))
     every = options.groups == list(GROUPS)
-    for threads in options.threads:
+    for threads, frames in ((threads, frames) for frames in options.in_flight for threads in options.threads):
         cv2.setNumThreads(threads)
         body = []
         for group in SPEED_GROUPS if every else options.groups:
@@ -376,13 +387,14 @@ def speed(options: argparse.Namespace, size: tuple[int, int]) -> None:
             for turn in range(options.runs + 1):
                 for pair in material:
                     for label, frame in methods.items():
-                        taken = seconds(frame, pair)
+                        taken = seconds(frame, pair, frames)
                         # The first turn fills caches and buffers.
                         if turn:
                             times[label].append(taken)
             rates = {label: 1 / statistics.median(taken) for label, taken in times.items()}
             body.append([group, *(f"{rate:.1f} ({rate / rates['dis']:.2f})" for rate in rates.values())])
-        print(f"\n## Frames per second at {size[0]}x{size[1]}, OpenCV threads: {threads}, share of dis in brackets\n")
+        how = f"{size[0]}x{size[1]}, OpenCV threads: {threads}, frames in flight: {frames}"
+        print(f"\n## Frames per second at {how}; share of dis in brackets\n")
         table(["pairs", *methods], body)
 
 
@@ -455,6 +467,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2], help="of OpenCV, for --speed")
+    parser.add_argument("--in-flight", nargs="*", type=int, default=[1, 2], help="frames at a time, for --speed")
     parser.add_argument("--runs", type=int, default=7, help="for --speed")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--memory-of-one", nargs=2, help=argparse.SUPPRESS)
