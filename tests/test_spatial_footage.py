@@ -297,7 +297,7 @@ def test_the_flow_can_be_read_from_the_output():
     for _ in range(30):
         flow = -np.array(MOVES["elastic"](x + flow[0], y + flow[1]))
     off = np.hypot(*(found.transpose(2, 0, 1) - flow))
-    assert off[INSIDE].mean() < 0.3
+    assert off[INSIDE].mean() < 0.4
     assert np.hypot(*flow)[INSIDE].mean() > 2
 
 

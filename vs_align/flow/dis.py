@@ -24,13 +24,15 @@ _COARSEST = 8
 _JUDGED_AT = 4
 # Agreement at which a start is taken without looking for another; after a wide search more is asked.
 _GOOD, _GOOD_WIDE = 0.92, 0.97
-_NEIGHBOURHOOD, _NOISY_NEIGHBOURHOOD = 6.0, 12.0
+_NEIGHBOURHOOD, _NOISY_NEIGHBOURHOOD = 5.0, 12.0
 _FLAT = 4.0
 # Under a mask brightness is compared in every so many pixels.
 _EVERY = 7
 # Gaussians' sigmas: of what smooths the pictures, in pixels, and of what averages the flow, in cells.
 _SMOOTHING, _GENERAL_SMOOTHING = 0.8, 2.5
 _GENERAL_CELLS = 2.0
+# A step is improved upon by the next: its conjugate gradients stop at this share of the energy.
+_ENOUGH = 3e-3
 _SMALL_PX = 0.12
 # Share of the squared difference that a flow fitted to noise explains.
 _BY_NOISE = 0.03
@@ -245,11 +247,11 @@ def _refined(pair: _Pair, grid: Array, stage: _Stage, curvature: float) -> tuple
     stiffness = stage.stiffness(curvature)
     for step in range(stage.steps):
         found = evidence(level.ref, level.clip, grid, stage.cell, level.keep, level.slopes)
-        moved = settled(found, grid, stiffness, stage.iterations)
+        moved = settled(found, grid, stiffness, stage.iterations, None, _ENOUGH)
         if stage.by_chance and step == 0:
             curvature = learned_curvature(found, moved, stiffness, stage.unit, stage.by_chance)
             stiffness = stage.stiffness(curvature)
-            moved = settled(found, grid, stiffness, stage.iterations, moved)
+            moved = settled(found, grid, stiffness, stage.iterations, moved, _ENOUGH)
         far = float(np.abs(moved - grid).mean())
         grid = moved
         if far < stage.settled:

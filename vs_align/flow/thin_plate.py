@@ -53,7 +53,14 @@ def _bent(grid: Array) -> Array:
     return energy
 
 
-def settled(evidence: Evidence, grid: Array, stiffness: float, iterations: int, begin: Array | None = None) -> Array:
+def settled(
+    evidence: Evidence,
+    grid: Array,
+    stiffness: float,
+    iterations: int,
+    begin: Array | None = None,
+    enough: float = 0.0,
+) -> Array:
     """Return a grid moved to where evidence and stiffness balance.
 
     Minimises over the step s: the sum over cells of s' T s - 2 s' b, T the structure tensor and b gradient times
@@ -66,6 +73,7 @@ def settled(evidence: Evidence, grid: Array, stiffness: float, iterations: int, 
         stiffness: in units of evidence; more gives a straighter field.
         iterations: of the conjugate gradients.
         begin: where they begin; None: at ``grid``.
+        enough: share of the energy that is left at which they stop earlier.
     """
     stiff = np.float32(stiffness)
     bed = stiff * np.float32(_BED**-4)
@@ -77,7 +85,10 @@ def settled(evidence: Evidence, grid: Array, stiffness: float, iterations: int, 
     guess = tension.roughly(left)
     direction = guess
     size = float(np.vdot(left, guess))
+    small = enough * size
     for _ in range(iterations):
+        if size <= small:
+            break
         pulled = tension.of(direction)
         length = np.float32(size / max(float(np.vdot(direction, pulled)), 1e-30))
         step += length * direction
