@@ -103,7 +103,7 @@ class _Stage:
 
 
 _GLOBAL = _Stage(scale=8, cell=4, steps=14, iterations=8, curvature=0.003)
-_COARSE = _Stage(scale=4, cell=8, steps=6, iterations=10)
+_COARSE = _Stage(scale=4, cell=8, steps=10, iterations=10, settled=0.004)
 _HALF = _Stage(scale=2, cell=8, steps=2, iterations=10, by_chance=0.2)
 _FULL = _Stage(scale=1, cell=8, steps=2, iterations=12, by_chance=0.6)
 
