@@ -143,7 +143,7 @@ class _Pair:
 
     def __init__(self, ref: Array, clip: Array, keep: Array, masked: bool, smoothing: float) -> None:
         self.clip, self.keep, self.masked = smoothed(clip, smoothing), keep, masked
-        self.ref = _over_mask(ref, keep, lambda part: smoothed(part, smoothing)) if masked else smoothed(ref, smoothing)
+        self.ref = self._smoothed_ref(ref, smoothing)
         noisy = min(max(noise(self.ref), noise(self.clip)) / 4, 1.0)
         self._sigma = _NEIGHBOURHOOD + noisy * (_NOISY_NEIGHBOURHOOD - _NEIGHBOURHOOD)
         self._levels: dict[int, _Level] = {}
@@ -177,8 +177,13 @@ class _Pair:
         if sigma > 0:
             self.clip = smoothed(self.clip, sigma)
         elif sigma < 0:
-            self.ref = smoothed(self.ref, -sigma)
+            self.ref = self._smoothed_ref(self.ref, -sigma)
         self._levels.pop(1, None)
+
+    def _smoothed_ref(self, ref: Array, sigma: float) -> Array:
+        if not self.masked:
+            return smoothed(ref, sigma)
+        return _over_mask(ref, self.keep, lambda part: smoothed(part, sigma))
 
 
 def _over_mask(ref: Array, keep: Array, average: Callable[[Array], Array]) -> Array:
