@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -87,6 +88,34 @@ def moving(width: int = 64, height: int = 48, seed: int = 0, grain: float = 0.0)
 def noise(width: int, height: int, seed: int = 0) -> Callable[[int], np.ndarray]:
     """A scene for `drawn` without anything in it: every sample of every frame is drawn anew from the whole range."""
     return lambda n: np.random.default_rng((seed, n)).random((3, height, width))
+
+
+class Waves:
+    """A picture without borders, known at every point: a sum of plane waves, 4 to 100 px long; 0 to 255."""
+
+    def __init__(self, seed=0, shortest=4.0, count=120):
+        rng = np.random.default_rng(seed)
+        length = np.exp(rng.uniform(np.log(shortest), np.log(100), count))
+        angle = rng.uniform(0, 2 * np.pi, count)
+        self._turns = 2 * np.pi / length[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+        self._phases = rng.uniform(0, 2 * np.pi, count)
+        heights = length**0.5
+        self._heights = 45 * heights / np.sqrt((heights**2).sum() / 2)
+
+    def __call__(self, x, y):
+        total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
+        for (across, down), phase, height in zip(self._turns, self._phases, self._heights, strict=True):
+            total += np.float32(height) * np.cos((across * x + down * y + phase).astype(np.float32))
+        return np.clip(128 + total, 0, 255)
+
+
+def one_line(function: str, error: pytest.ExceptionInfo, says: str) -> None:
+    """Check that an error is one line of a public function's, of bearable length, that says a pattern."""
+    message = str(error.value)
+    assert message.startswith(f"{function}: ")
+    assert len(message.splitlines()) == 1
+    assert len(message) < 400
+    assert re.search(says, message), message
 
 
 def held(clip: vs.VideoNode) -> vs.VideoNode:

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from helpers import FOOTAGE
+from helpers import FOOTAGE, Waves
 
 from vs_align.flow.homography import homography, homography_grid
 from vs_align.flow.looks import agreement, matching_blur, noise, normalised, smoothed
@@ -11,25 +11,6 @@ from vs_align.flow.lucas_kanade import Evidence, evidence, gradients
 from vs_align.flow.thin_plate import learned_curvature, settled
 
 SHAPES = pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 9), (8, 1), (2, 2), (2, 3), (3, 2), (7, 5), (12, 15)])
-
-
-class Waves:
-    """A picture without borders, known at every point: a sum of plane waves, 4 to 100 px long; 0 to 255."""
-
-    def __init__(self, seed=0, shortest=4.0, count=120):
-        rng = np.random.default_rng(seed)
-        length = np.exp(rng.uniform(np.log(shortest), np.log(100), count))
-        angle = rng.uniform(0, 2 * np.pi, count)
-        self._turns = 2 * np.pi / length[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-        self._phases = rng.uniform(0, 2 * np.pi, count)
-        heights = length**0.5
-        self._heights = 45 * heights / np.sqrt((heights**2).sum() / 2)
-
-    def __call__(self, x, y):
-        total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
-        for (across, down), phase, height in zip(self._turns, self._phases, self._heights, strict=True):
-            total += np.float32(height) * np.cos((across * x + down * y + phase).astype(np.float32))
-        return np.clip(128 + total, 0, 255)
 
 
 def pixels(height=240, width=320):

@@ -1,8 +1,9 @@
 """Bad calls of `vs_align.spatial` give one clear line that names it; odd but sound ones run."""
 
 import logging
-import re
+from functools import partial
 
+import helpers
 import numpy as np
 import pytest
 import vapoursynth as vs
@@ -112,12 +113,7 @@ BAD = {
 }
 
 
-def one_line(error: pytest.ExceptionInfo, says: str) -> None:
-    message = str(error.value)
-    assert message.startswith("vs_align.spatial: ")
-    assert len(message.splitlines()) == 1
-    assert len(message) < 400
-    assert re.search(says, message), message
+one_line = partial(helpers.one_line, "vs_align.spatial")
 
 
 @pytest.mark.parametrize("case", BAD)

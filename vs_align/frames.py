@@ -9,9 +9,11 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 
 __all__ = [
+    "cache_budget",
     "frame_bytes",
     "ignored",
     "is_full_range",
+    "keep_cached",
     "light",
     "paint",
     "peak",
@@ -123,6 +125,16 @@ def frame_bytes(clip: vs.VideoNode) -> int:
     chroma = (clip.width >> fmt.subsampling_w) * (clip.height >> fmt.subsampling_h)
     samples: int = clip.width * clip.height + (fmt.num_planes - 1) * chroma
     return samples * int(fmt.bytes_per_sample)
+
+
+def cache_budget(most: int) -> int:
+    """Return how many bytes of frames a filter may hold: ``most``, or a quarter of the core's cache if that is less."""
+    return min(most, int(vs.core.max_cache_size) * (1 << 20) // 4)
+
+
+def keep_cached(clip: vs.VideoNode, frames: int, budget: int) -> None:
+    """Give a node a cache of so many frames, of as many as fit ``budget`` bytes."""
+    clip.std.SetVideoCache(mode=1, fixedsize=True, maxsize=max(1, min(frames, budget // frame_bytes(clip))))
 
 
 def widened(clip: vs.VideoNode) -> vs.VideoNode:

@@ -16,7 +16,7 @@ from ..enums import Backend, FlowEngine, SpatialPrecision
 from ..flow.align import AlignOptions, align
 from ..flow.steady import steadied
 from ..flow.warp import MOST_SIDE, coverage, finite, shift_statistics, warp_planes
-from ..frames import frame_bytes, ignored, light, peak, plane, planes, same_samples
+from ..frames import cache_budget, ignored, keep_cached, light, peak, plane, planes, same_samples
 from ..similarity.shifted import Shifted
 
 __all__ = ["spatial"]
@@ -160,8 +160,7 @@ def _build(work: "_Warping", sources: list[vs.VideoNode], radius: int) -> vs.Vid
     flows = _side_by_side(base.std.BlankClip(height=2 * ref.height, format=vs.GRAYS, keep=True), sources, work.flow)
     # In order each flow is then estimated once; a few more for threads that are ahead or behind.
     held = 2 * radius + 1 + max(16, 2 * vs.core.num_threads)
-    budget = min(_MOST_HELD_BYTES, vs.core.max_cache_size * (1 << 20) // 4)
-    flows.std.SetVideoCache(mode=1, fixedsize=True, maxsize=max(1, min(held, budget // frame_bytes(flows))))
+    keep_cached(flows, held, cache_budget(_MOST_HELD_BYTES))
     shifted = Shifted(flows)
     around = [shifted.at(0, offset) for offset in range(-radius, radius + 1)]
     return _side_by_side(base, [clip, *around], partial(work.steadied, length=ref.num_frames))

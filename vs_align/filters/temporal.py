@@ -11,7 +11,7 @@ import vapoursynth as vs
 
 from ..checks import Checks, shown
 from ..enums import Backend, Engine, Mode, Similarity, TemporalPrecision
-from ..frames import frame_bytes
+from ..frames import cache_budget, keep_cached
 from ..matching.rates import RateMap
 from ..matching.window import Match, Window, choose, confidence
 from ..similarity.measure import Delivered, Measure, Scores
@@ -256,12 +256,12 @@ def _build(
     out: vs.VideoNode | None,
     options: MeasureOptions,
 ) -> vs.VideoNode:
-    budget = min(_MOST_HELD_BYTES, vs.core.max_cache_size * (1 << 20) // 4)
+    budget = cache_budget(_MOST_HELD_BYTES)
     picked = (clip if out is None else out).std.RemoveFrameProps(_NOT_OF_THE_PICK)
     # A frame is compared up to 2 * tr frames before it is picked; a cache of our own keeps it from being decoded again.
     # Twice the window, because the frames that are picked meanwhile count as used, too.
     held = 2 * plan.capacity if out is None else _SPARE
-    picked.std.SetVideoCache(mode=1, fixedsize=True, maxsize=max(1, min(held, budget // frame_bytes(picked))))
+    keep_cached(picked, held, budget)
     measure = build_measure(check, picked if out is None else clip, ref, options, plan.capacity, budget)
     _clear_at_teardown(measure)
     search = _Search(plan, measure, picked)

@@ -6,31 +6,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .dis import BLOCK, EstimateOptions, estimate
+from .dis import BLOCK, estimate
 from .geometry import Array, enlarged
+from .options import AlignOptions
 
 __all__ = ["AlignOptions", "Alignment", "align"]
 
 _SMALLEST_SIDE = 16
 # Unrelated pictures agree by less than 0.2, true pairs by more than 0.75.
 _UNRELATED = 0.45
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlignOptions:
-    """How two pictures are aligned.
-
-    Attributes:
-        precision: 1 to 4, finer and slower.
-        iterations: how often the estimate is repeated on its own result.
-        wide_search: look for a projective map first.
-        lq_input: go by general shapes, not by noise and coding artefacts.
-    """
-
-    precision: int = 3
-    iterations: int = 1
-    wide_search: bool = False
-    lq_input: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +48,11 @@ def align(clip: Array, ref: Array, mask: NDArray[np.uint8] | None, options: Alig
     keep = np.zeros((height + -height % BLOCK, width + -width % BLOCK), np.float32)
     keep[:height, :width] = 1 if mask is None else mask == 0
     masked = mask is not None and bool(mask.any())
-    found = None
-    for _ in range(options.iterations):
-        asked = EstimateOptions(precision=options.precision, wide=options.wide_search, general=options.lq_input)
-        found = estimate(_padded(ref), _padded(clip), keep, masked, asked, None if found is None else found.grid)
-    assert found is not None
-    if found.agreement < _UNRELATED:
-        return Alignment(None, _residual(found.unmoved))
-    if found.still:
+    whole = (_padded(ref), _padded(clip), keep)
+    found = estimate(*whole, masked, options)
+    for _ in range(1, options.iterations):
+        found = estimate(*whole, masked, options, found.grid)
+    if found.agreement < _UNRELATED or found.still:
         return Alignment(None, _residual(found.unmoved))
     flow = np.ascontiguousarray(enlarged(found.grid, keep.shape[0] // found.grid.shape[0])[:height, :width])
     return Alignment(flow, _residual(found.agreement))

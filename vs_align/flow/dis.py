@@ -13,9 +13,10 @@ from .geometry import Array, averaged, enlarged, inside, reduced, resampled, sam
 from .homography import homography, homography_grid
 from .looks import agreement, matching_blur, noise, normalised, smoothed
 from .lucas_kanade import evidence, gradients
+from .options import AlignOptions
 from .thin_plate import learned_curvature, settled
 
-__all__ = ["BLOCK", "Estimate", "EstimateOptions", "estimate"]
+__all__ = ["BLOCK", "Estimate", "estimate"]
 
 BLOCK = 32
 """Sides of the pictures must be multiples of this."""
@@ -36,21 +37,6 @@ _ENOUGH = 3e-3
 _SMALL_PX = 0.12
 # Share of the squared difference that a flow fitted to noise explains.
 _BY_NOISE = 0.03
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EstimateOptions:
-    """What is asked of an engine.
-
-    Attributes:
-        precision: 1 to 4.
-        wide: look for a projective map first.
-        general: go by general shapes, not by detail.
-    """
-
-    precision: int = 3
-    wide: bool = False
-    general: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +189,7 @@ def _filled(ref: Array, clip: Array, keep: Array, grid: Array | None, scale: int
 
 
 def estimate(
-    ref: Array, clip: Array, keep: Array, masked: bool, options: EstimateOptions, start: Array | None = None
+    ref: Array, clip: Array, keep: Array, masked: bool, options: AlignOptions, start: Array | None = None
 ) -> Estimate:
     """Estimate the flow from ref to clip.
 
@@ -217,14 +203,14 @@ def estimate(
     Returns:
         The flow on a grid of cells of 8 px.
     """
-    pair = _Pair(ref, clip, keep, masked, _GENERAL_SMOOTHING if options.general else _SMOOTHING)
+    pair = _Pair(ref, clip, keep, masked, _GENERAL_SMOOTHING if options.lq_input else _SMOOTHING)
     grid = _begun(pair, ref, clip, options) if start is None else start
     half, full = _FINE[options.precision]
     grid, curvature = _refined(pair, grid, half, half.curvature)
     if options.precision >= 3:
         pair.match_blur(grid)
     grid, _ = _refined(pair, grid, full, curvature)
-    if options.general:
+    if options.lq_input:
         grid = averaged(grid, _GENERAL_CELLS)
     unmoved = _agreement(pair, np.zeros_like(grid))[0]
     return Estimate(grid, _agreement(pair, grid)[0], unmoved, _is_still(pair, grid))
@@ -279,11 +265,11 @@ def _agreement(pair: _Pair, grid: Array) -> tuple[float, float]:
     return agreement(level.ref, sample(level.clip, flow), keep), coverage
 
 
-def _begun(pair: _Pair, ref: Array, clip: Array, options: EstimateOptions) -> Array:
+def _begun(pair: _Pair, ref: Array, clip: Array, options: AlignOptions) -> Array:
     """Return the best start: the first that is good enough, else the one that agrees best."""
-    enough = _GOOD_WIDE if options.wide else _GOOD
+    enough = _GOOD_WIDE if options.wide_search else _GOOD
     best, most = None, -np.inf
-    for grid in _starts(pair, ref, clip, options.wide):
+    for grid in _starts(pair, ref, clip, options.wide_search):
         found, coverage = _agreement(pair, grid)
         # Little of ref can agree by chance.
         worth = found * coverage**0.25
