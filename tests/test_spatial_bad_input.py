@@ -11,6 +11,7 @@ from helpers import drawn, moving, planes
 
 import vs_align
 from vs_align import checks
+from vs_align.filters.engines import check_engine
 from vs_align.flow.align import Alignment
 
 
@@ -100,9 +101,16 @@ BAD = {
     "stabilize negative": ({"stabilize": -1}, ValueError, r"stabilize .*at least 0"),
     "stabilize a float": ({"stabilize": 1.5}, TypeError, r"stabilize .*integer"),
     "stabilize True": ({"stabilize": True}, TypeError, r"stabilize .*integer"),
-    "engine unknown": ({"engine": "raft"}, ValueError, r"engine .*dis.*raft"),
+    "engine unknown": ({"engine": "raft"}, ValueError, r"engine .*'dis', 'flow', not 'raft'"),
+    "engine upper case": ({"engine": "FLOW"}, ValueError, r"engine .*flow"),
     "engine of temporal": ({"engine": vs_align.Engine.TORCH}, ValueError, r"engine .*dis"),
     "engine a number": ({"engine": 1}, (TypeError, ValueError), r"engine .*dis"),
+    "weights a number": ({"weights": 3, "engine": "flow"}, TypeError, r"weights .*path of a \.safetensors .*int"),
+    "weights a mapping": ({"weights": lambda: {}, "engine": "flow"}, TypeError, r"weights .*path.*dict"),
+    "weights True": ({"weights": True}, TypeError, r"weights .*path.*bool"),
+    "weights for dis": ({"weights": "a.safetensors", "engine": "dis"}, ValueError, r'weights .*engine="flow"'),
+    "weights for no engine": ({"weights": "a.safetensors"}, ValueError, r'weights .*engine="flow"'),
+    "weights for the CPU": ({"weights": "a.safetensors", "device": "cpu"}, ValueError, r'weights .*engine="flow"'),
     "device unknown": ({"device": "gpu"}, ValueError, r"device .*cpu.*cuda.*gpu"),
     "device upper case": ({"device": "CPU"}, ValueError, r"device .*cpu"),
     "device a number": ({"device": 0}, TypeError, r"device .*int"),
@@ -144,16 +152,16 @@ def test_contradicting_names_of_the_device(monkeypatch):
 @pytest.mark.parametrize("name", ["device", "backend"])
 def test_cuda_where_there_is_none(monkeypatch, name, asked):
     monkeypatch.setattr(checks, "cuda_driver_devices", lambda: 0)
-    for engine in (None, "dis"):
+    for engine in (None, "dis", "flow"):
         with pytest.raises(RuntimeError) as error:
             vs_align.spatial(blank(), blank(), engine=engine, **{name: asked})
         one_line(error, rf"{name}='cuda.*NVIDIA GPU")
 
 
-def test_cuda_where_there_is_one_runs_and_says_where(monkeypatch, caplog, capsys):
+def test_dis_where_there_is_a_gpu_runs_and_says_where(monkeypatch, caplog, capsys):
     monkeypatch.setattr(checks, "cuda_driver_devices", lambda: 1)
     with caplog.at_level(logging.INFO, "vs_align"):
-        aligned = vs_align.spatial(blank(), blank(), device="cuda")
+        aligned = vs_align.spatial(blank(), blank(), device="cuda", engine="dis")
         for n in range(4):
             aligned.get_frame(n).close()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -163,6 +171,47 @@ def test_cuda_where_there_is_one_runs_and_says_where(monkeypatch, caplog, capsys
         vs_align.spatial(blank(), blank(), **options)
     assert not caplog.records
     assert capsys.readouterr().out == ""
+
+
+FLOW, DIS = vs_align.FlowEngine.FLOW, vs_align.FlowEngine.DIS
+
+# engine and device as given, whether PyTorch finds a GPU, the engine taken and the device that it is told.
+CHOICES = [
+    (None, None, False, DIS, None),
+    (None, None, True, DIS, None),
+    (None, "cpu", True, DIS, "cpu"),
+    (None, "cuda", True, FLOW, "cuda"),
+    (None, "cuda:1", True, FLOW, "cuda:1"),
+    (None, vs_align.Backend.CUDA, True, FLOW, "cuda"),
+    (None, vs_align.Backend.CPU, True, DIS, "cpu"),
+    ("dis", None, True, DIS, None),
+    ("dis", "cuda", True, DIS, "cuda"),
+    ("flow", None, False, FLOW, None),
+    ("flow", None, True, FLOW, None),
+    ("flow", "cpu", True, FLOW, "cpu"),
+    ("flow", "cuda:1", True, FLOW, "cuda:1"),
+    (FLOW, None, True, FLOW, None),
+    (DIS, None, True, DIS, None),
+]
+
+
+@pytest.mark.parametrize("given", CHOICES)
+def test_which_engine_is_taken(monkeypatch, given):
+    engine, device, gpu, taken, told = given
+    monkeypatch.setattr(checks, "cuda_driver_devices", lambda: 2 if gpu else 0)
+    assert check_engine(checks.Checks("vs_align.spatial"), engine, device, None, None) == (taken, told)
+    assert check_engine(checks.Checks("vs_align.spatial"), engine, None, device, None) == (taken, told)
+
+
+def test_without_pytorch_the_network_names_what_to_install(monkeypatch):
+    monkeypatch.setattr(checks, "cuda_driver_devices", lambda: 1)
+    for lacks in ("torch", "safetensors"):
+        there = {"torch": "torch", "safetensors": "safetensors"} | {lacks: None}
+        monkeypatch.setattr(checks.importlib.util, "find_spec", there.get)
+        for options in ({"engine": "flow"}, {"device": "cuda"}):
+            with pytest.raises(RuntimeError) as error:
+                vs_align.spatial(blank(), blank(), **options)
+            one_line(error, rf'engine="flow".* needs {lacks}; install with: pip install "vs_align\[torch\]"\.$')
 
 
 def test_nothing_is_decoded_to_find_a_mistake():

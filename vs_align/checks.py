@@ -163,6 +163,19 @@ class Checks:
             )
         return by_device or by_backend
 
+    def torch_device(self, device: str | None) -> str:
+        """Return where PyTorch is to compute: None picks CUDA where it works, else the CPU."""
+        import torch
+
+        if device is None:
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        if device != "cpu" and not torch.cuda.is_available():
+            self.runtime_error(
+                f"device={device!r} needs a build of PyTorch with CUDA, see https://pytorch.org/get-started; "
+                'or use device="cpu".'
+            )
+        return device
+
     def package(self, packages: Iterable[str], extra: str, purpose: str) -> None:
         """Refuse to go on without the packages of an extra."""
         missing = [package for package in packages if importlib.util.find_spec(package) is None]

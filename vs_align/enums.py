@@ -56,3 +56,4 @@ class FlowEngine(StrEnum):
     """What estimates the displacement in `vs_align.spatial`."""
 
     DIS = "dis"
+    FLOW = "flow"

@@ -19,7 +19,17 @@ from typing import IO, Any
 
 import platformdirs
 
-__all__ = ["CACHE_ENV", "TOPIQ", "Model", "ModelError", "cache_folder", "load_state_dict", "locate", "state_dict_of"]
+__all__ = [
+    "CACHE_ENV",
+    "TOPIQ",
+    "Model",
+    "ModelError",
+    "cache_folder",
+    "load_metadata",
+    "load_state_dict",
+    "locate",
+    "state_dict_of",
+]
 
 CACHE_ENV = "VS_ALIGN_CACHE"
 """Environment variable that names another cache folder."""
@@ -107,13 +117,21 @@ def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     read = _read_safetensors if path.suffix == ".safetensors" else _read_torch
-    try:
+    with _reading(path):
         loaded = read(path)
-    except ImportError:
-        raise
-    except Exception as fault:  # a truncated or foreign file fails in a dozen ways, none of them documented
-        raise ModelError(f"{path} cannot be read as weights ({_reason(fault)}): replace the file") from fault
     return state_dict_of(loaded, str(path))
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Read what a .safetensors file says of itself; nothing where it says nothing.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    from safetensors import safe_open
+
+    with _reading(Path(path)), safe_open(path, framework="pt", device="cpu") as file:
+        return dict(file.metadata() or {})
 
 
 def state_dict_of(loaded: object, source: str = "the mapping given") -> dict[str, Any]:
@@ -135,6 +153,17 @@ def state_dict_of(loaded: object, source: str = "the mapping given") -> dict[str
         raise ModelError(f"{source} holds no weights (a mapping of names to tensors): give another file")
     # DataParallel training puts "module." before each name.
     return {str(name).removeprefix("module."): tensor for name, tensor in inner.items()}
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file into a ModelError."""
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as fault:  # a truncated or foreign file fails in a dozen ways, none of them documented
+        raise ModelError(f"{path} cannot be read as weights ({_reason(fault)}): replace the file") from fault
 
 
 def _read_torch(path: Path) -> object:

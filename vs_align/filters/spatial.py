@@ -1,10 +1,12 @@
 """`vs_align.spatial`: each frame of one clip warped onto the geometry of another."""
 
-import logging
-from collections.abc import Callable, Sequence
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Any, cast
+from os import PathLike
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -18,10 +20,13 @@ from ..flow.steady import steadied
 from ..flow.warp import MOST_SIDE, coverage, finite, shift_statistics, warp_planes
 from ..frames import cache_budget, ignored, keep_cached, light, peak, plane, planes, same_samples
 from ..similarity.shifted import Shifted
+from .engines import build_network, check_engine
+
+if TYPE_CHECKING:
+    from ..flow.network.pipeline import Found, Pipeline
 
 __all__ = ["spatial"]
 
-_log = logging.getLogger("vs_align")
 _FUNCTION = "vs_align.spatial"
 
 _FROM_REF = ("_DurationNum", "_DurationDen", "_SARNum", "_SARDen")
@@ -32,6 +37,9 @@ _MOST_HELD_BYTES = 2 << 30
 _THUMBNAIL = (32, 18)
 # Mean absolute difference of two thumbnails, of 255. In footage, fast pans reach 19, the weakest hard cut has 43.
 _CUT = 25.0
+
+POOR = 0.2
+"""A residual from which on the engine "flow" tries again from a homography."""
 
 type Maker = Callable[[int, list[vs.VideoFrame]], vs.VideoFrame]
 
@@ -64,6 +72,7 @@ def spatial(
     alpha: bool = False,
     engine: str | FlowEngine | None = None,
     stabilize: int = 0,
+    weights: str | PathLike[str] | None = None,
 ) -> vs.VideoNode:
     """Warp each frame of clip onto the geometry of the same frame of ref.
 
@@ -81,12 +90,16 @@ def spatial(
         precision: 1 to 4; every step is finer and slower.
         iterations: how often the estimate is repeated on its own result, 1 and up; for larger displacements.
         lq_input: go by general shapes instead of noise, grain and coding artefacts.
-        device: "cpu", "cuda", "cuda:1" or None. The engine "dis" runs on the CPU in any case.
+        device: "cpu", "cuda", "cuda:1" or None. CUDA asked for by name means engine "flow" unless an engine is named;
+            the engine "dis" runs on the CPU in any case.
         backend: another name of ``device``, which it may not contradict.
         wide_search: look for a perspective change first: other crops, shear, rotation up to 45 degrees.
         alpha: attach ``_Alpha``: white where the output comes from inside clip, black outside.
-        engine: what estimates the displacement: "dis", on the CPU, without a network. None: the same.
+        engine: what estimates the displacement: "dis", on the CPU, without a network; "flow", a network in PyTorch,
+            made for CUDA. None: "dis", but with ``device="cuda"`` "flow".
         stabilize: frames on each side, 0 and up, whose displacements within the shot steady this one's.
+        weights: a .safetensors file for the engine "flow", trained by ``vs_align.train.flow``. None: the file that the
+            environment variable VS_ALIGN_FLOW names, or the package's.
 
     Returns:
         A clip of ref's size, length and frame rate and of clip's format. Frame properties: ``AlignMeanShift`` and
@@ -96,7 +109,8 @@ def spatial(
 
     Raises:
         TypeError, ValueError: an argument is unusable; the message says which and what to do.
-        RuntimeError: a GPU is asked for where there is none.
+        RuntimeError: a GPU is asked for where there is none or has too little memory, PyTorch is missing, or the
+            weights are.
 
     Source:
         The task and its arguments: pifroggi's vs_align. The estimate: Lucas and Kanade, 1981, under a thin plate, from
@@ -119,9 +133,14 @@ def spatial(
         wide_search=check.boolean(wide_search, "wide_search"),
         lq_input=check.boolean(lq_input, "lq_input"),
     )
-    work = _Warping(options, (ref.width, ref.height), check.boolean(alpha, "alpha"))
+    alpha = check.boolean(alpha, "alpha")
     radius = min(check.integer(stabilize, "stabilize", 0), ref.num_frames - 1)
-    _check_engine(check, engine, device, backend)
+    chosen, where = check_engine(check, engine, device, backend, weights)
+    work = _Warping(options, (ref.width, ref.height), alpha)
+    if chosen == FlowEngine.FLOW:
+        network = build_network(check, clip, ref, options, alpha, where, weights)
+        work = _NetworkWarping(options, (ref.width, ref.height), alpha, network)
+        _close_at_teardown(network)
     return _build(work, [clip, ref] if mask is None else [clip, ref, mask], radius)
 
 
@@ -143,11 +162,16 @@ def _check_precision(check: Checks, precision: object) -> int:
     return int(precision)
 
 
-def _check_engine(check: Checks, engine: object, device: object, backend: object) -> None:
-    chosen = FlowEngine.DIS if engine is None else check.choice(engine, "engine", FlowEngine)
-    where = check.one_device(device, backend)
-    if where not in (None, "cpu"):
-        _log.warning("%s: the engine %r runs on the CPU, also with device=%r.", _FUNCTION, chosen.value, where)
+def _close_at_teardown(network: "Pipeline") -> None:
+    """Give back what the network holds when the environment goes; until then it lives as long as the output clip."""
+    alive = weakref.ref(network)
+
+    def close() -> None:
+        kept = alive()
+        if kept is not None:
+            kept.close()
+
+    vs.register_on_destroy(close)
 
 
 def _build(work: "_Warping", sources: list[vs.VideoNode], radius: int) -> vs.VideoNode:
@@ -243,33 +267,37 @@ class _Warping:
         if own.props["AlignMoved"]:
             shot = [m for m in _same_shot(flows, centre) if flows[m].props["AlignMoved"]]
             flow = steadied([_flow_in(flows[m]) for m in shot], shot.index(centre))
-        of_ref = {name: own.props[name] for name in _FROM_REF if name in own.props}
-        return self._warped(clip, _Found(flow, float(own.props["AlignResidual"]), of_ref))
+        return self._warped(clip, _Found(flow, float(own.props["AlignResidual"]), _of_ref(own)))
 
     def _found(self, f: list[vs.VideoFrame]) -> _Found:
-        clip, ref = f[:2]
-        of_ref = {name: ref.props[name] for name in _FROM_REF if name in ref.props}
-        if same_samples(clip, ref):
-            return _Found(None, 0.0, of_ref)
-        mask = ignored(f[2], self._size) if len(f) > 2 else None
+        if same_samples(*f[:2]):
+            return _Found(None, 0.0, _of_ref(f[1]))
+        flow, residual = self._estimated(f[0], f[1], self._mask(f))
+        return _Found(flow, residual, _of_ref(f[1]))
+
+    def _mask(self, f: list[vs.VideoFrame]) -> NDArray[np.uint8] | None:
+        return ignored(f[2], self._size) if len(f) > 2 else None
+
+    def _estimated(
+        self, clip: vs.VideoFrame, ref: vs.VideoFrame, mask: NDArray[np.uint8] | None
+    ) -> tuple[NDArray[np.float32] | None, float]:
+        """Return the flow, None where nothing is to be moved, and the residual."""
         found = align(_resized(_light(clip), self._size), _light(ref), mask, self._options)
-        return _Found(found.flow, float(found.residual), of_ref)
+        return found.flow, float(found.residual)
 
     def _warped(self, clip: vs.VideoFrame, found: _Found) -> vs.VideoFrame:
-        width, height = self._size
         unmoved = found.flow is None and (clip.width, clip.height) == self._size
-        if unmoved:
-            frame = clip.copy()
-        else:
-            frame = vs.core.create_video_frame(clip.format, width, height)
+        frame = clip.copy() if unmoved else self._unfilled(clip)
+        if not unmoved:
             warp_planes(planes(clip), found.flow, self._size, peak=_peak(clip.format), out=planes(frame))
-            _set(frame, {name: clip.props[name] for name in clip.props if name not in _FIELDS})
         self._set_alpha(frame, clip, found.flow, unmoved)
-        for name in ("_AbsoluteTime", *_FROM_REF):
-            frame.props.pop(name, None)
-        _set(frame, found.of_ref)
-        mean, most = (0.0, 0.0) if found.flow is None else shift_statistics(found.flow)
-        _set(frame, {"AlignMeanShift": mean, "AlignMaxShift": most, "AlignResidual": found.residual})
+        shifts = (0.0, 0.0) if found.flow is None else shift_statistics(found.flow)
+        return _described(frame, found.of_ref, *shifts, found.residual)
+
+    def _unfilled(self, clip: vs.VideoFrame) -> vs.VideoFrame:
+        """Return a frame of clip's format and ref's size with clip's properties."""
+        frame = vs.core.create_video_frame(clip.format, *self._size)
+        _set(frame, {name: clip.props[name] for name in clip.props if name not in _FIELDS})
         return frame
 
     def _set_alpha(
@@ -277,22 +305,145 @@ class _Warping:
     ) -> None:
         """Attach the alpha that was asked for; one that clip's frame has goes along with the picture."""
         own = _own_alpha(clip)
-        if own is None and not self._alpha:
-            frame.props.pop("_Alpha", None)
-            return
-        if own is not None and unmoved:
-            return
-        fmt = clip.format.replace(color_family=vs.GRAY) if own is None else own.format
-        alpha = vs.core.create_video_frame(fmt, *self._size)
-        samples, white = plane(alpha, 0), peak(fmt) or 1
         if own is None:
-            samples[:] = white
-        else:
-            warp_planes(planes(own), flow, self._size, peak=_peak(fmt), out=[samples])
-            np.clip(samples, 0, white, out=samples)
+            self._set_cover(frame, coverage(flow, (clip.height, clip.width), self._size) if self._alpha else None)
+            return
+        if unmoved:
+            return
+        alpha = vs.core.create_video_frame(own.format, *self._size)
+        samples = plane(alpha, 0)
+        warp_planes(planes(own), flow, self._size, peak=_peak(own.format), out=[samples])
+        np.clip(samples, 0, peak(own.format) or 1, out=samples)
         if self._alpha:
             samples[~coverage(flow, (clip.height, clip.width), self._size)] = 0
         frame.props["_Alpha"] = alpha
+
+    def _set_cover(self, frame: vs.VideoFrame, cover: NDArray[np.bool_] | None) -> None:
+        """Attach an alpha that is white where ``cover`` says, or none."""
+        if cover is None:
+            frame.props.pop("_Alpha", None)
+            return
+        fmt = frame.format.replace(color_family=vs.GRAY)
+        alpha = vs.core.create_video_frame(fmt, *self._size)
+        samples = plane(alpha, 0)
+        np.multiply(cover, samples.dtype.type(peak(fmt) or 1), out=samples)
+        frame.props["_Alpha"] = alpha
+
+
+class _NetworkWarping(_Warping):
+    """The work on one frame by the engine "flow": where the frame allows it, all of it on the network's device.
+
+    Args:
+        options, size, alpha: see `_Warping`.
+        network: from planes to warped planes or to a flow.
+    """
+
+    def __init__(self, options: AlignOptions, size: tuple[int, int], alpha: bool, network: "Pipeline") -> None:
+        super().__init__(options, size, alpha)
+        self._network = network
+
+    def aligned(self, n: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
+        """See `_Warping.aligned`."""
+        clip, ref = f[:2]
+        if same_samples(clip, ref):
+            return self._warped(clip, _Found(None, 0.0, _of_ref(ref)))
+        samples, sound = _finite_planes(clip)
+        mask = self._mask(f)
+        if not sound or _own_alpha(clip) is not None:
+            # Rare, and not the network's affair: an alpha to be warped along, samples to be put back.
+            return self._warped(clip, _Found(*self._estimated(clip, ref, mask), _of_ref(ref)))
+        found, frame, cover = self._best(
+            clip, ref, mask, lambda start: self._on_the_device(f, samples, mask, start), lambda made: made[0].residual
+        )
+        if not found.moved and (clip.width, clip.height) == self._size:
+            frame = clip.copy()
+        self._set_cover(frame, None if cover is None else cover.view(np.bool_))
+        return _described(frame, _of_ref(ref), found.mean_shift, found.max_shift, found.residual)
+
+    def _on_the_device(
+        self,
+        f: list[vs.VideoFrame],
+        samples: list[NDArray[Any]],
+        mask: NDArray[np.uint8] | None,
+        start: NDArray[np.float32] | None,
+    ) -> "tuple[Found, vs.VideoFrame, NDArray[np.uint8] | None]":
+        """Return what was found, clip's frame warped, and, where alpha is asked for, what comes from inside it."""
+        frame = self._unfilled(f[0])
+        cover = np.empty(self._size[::-1], np.uint8) if self._alpha else None
+        of_ref = _finite_planes(f[1])[0]
+        with _saying_who():
+            found = self._network.aligned(samples, of_ref, mask, start, out=planes(frame), cover=cover)
+        return found, frame, cover
+
+    def _estimated(
+        self, clip: vs.VideoFrame, ref: vs.VideoFrame, mask: NDArray[np.uint8] | None
+    ) -> tuple[NDArray[np.float32] | None, float]:
+        def attempt(start: NDArray[np.float32] | None) -> tuple[NDArray[np.float32] | None, float]:
+            with _saying_who():
+                return self._network.flow(_finite_planes(clip)[0], _finite_planes(ref)[0], mask, start)
+
+        return self._best(clip, ref, mask, attempt, lambda made: made[1])
+
+    def _best[T](
+        self,
+        clip: vs.VideoFrame,
+        ref: vs.VideoFrame,
+        mask: NDArray[np.uint8] | None,
+        attempt: Callable[[NDArray[np.float32] | None], T],
+        residual: Callable[[T], float],
+    ) -> T:
+        """Return the better of two attempts: without a start and, where little agrees, from a homography.
+
+        With a wide search there is but one, from the homography where one is found.
+        """
+        wide = self._options.wide_search
+        made = attempt(self._projective(clip, ref, mask) if wide else None)
+        if wide or residual(made) < POOR:
+            return made
+        start = self._projective(clip, ref, mask)
+        other = made if start is None else attempt(start)
+        return other if residual(other) < residual(made) else made
+
+    def _projective(
+        self, clip: vs.VideoFrame, ref: vs.VideoFrame, mask: NDArray[np.uint8] | None
+    ) -> NDArray[np.float32] | None:
+        """Return the flow of the homography between two frames; None where none is found."""
+        from ..flow.network.pipeline import projective_start
+
+        return projective_start(_resized(_light(clip), self._size), _light(ref), mask)
+
+
+@contextlib.contextmanager
+def _saying_who() -> Iterator[None]:
+    """Put the public function's name before what the network's device has to say."""
+    from ..flow.network.memory import GpuError
+
+    try:
+        yield
+    except GpuError as fault:
+        raise GpuError(f"{_FUNCTION}: {fault}") from fault
+
+
+def _finite_planes(frame: vs.VideoFrame) -> tuple[list[NDArray[Any]], bool]:
+    """Return a frame's planes with all samples finite, and whether they were that before."""
+    given = planes(frame)
+    filled = [finite(part) for part in given]
+    return filled, all(a is b for a, b in zip(given, filled, strict=True))
+
+
+def _of_ref(ref: vs.VideoFrame) -> dict[str, Any]:
+    return {name: ref.props[name] for name in _FROM_REF if name in ref.props}
+
+
+def _described(
+    frame: vs.VideoFrame, of_ref: dict[str, Any], mean_shift: float, max_shift: float, residual: float
+) -> vs.VideoFrame:
+    """Return a frame with the properties that say what was found, and with ref's where they are ref's."""
+    for name in ("_AbsoluteTime", *_FROM_REF):
+        frame.props.pop(name, None)
+    _set(frame, of_ref)
+    _set(frame, {"AlignMeanShift": mean_shift, "AlignMaxShift": max_shift, "AlignResidual": residual})
+    return frame
 
 
 def _own_alpha(clip: vs.VideoFrame) -> vs.VideoFrame | None:

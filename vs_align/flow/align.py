@@ -6,15 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .dis import BLOCK, estimate
+from .dis import estimate
 from .geometry import Array, enlarged
 from .options import AlignOptions
+from .stages import BLOCK, SMALLEST_SIDE, UNRELATED
 
 __all__ = ["AlignOptions", "Alignment", "align"]
-
-_SMALLEST_SIDE = 16
-# Unrelated pictures agree by less than 0.2, true pairs by more than 0.75.
-_UNRELATED = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ def align(clip: Array, ref: Array, mask: NDArray[np.uint8] | None, options: Alig
     height, width = ref.shape
     if np.array_equal(clip, ref):
         return Alignment(None, 0.0)
-    if min(height, width) < _SMALLEST_SIDE or not _comparable(clip, ref, mask):
+    if min(height, width) < SMALLEST_SIDE or not _comparable(clip, ref, mask):
         return Alignment(None, _plain_residual(clip, ref))
     keep = np.zeros((height + -height % BLOCK, width + -width % BLOCK), np.float32)
     keep[:height, :width] = 1 if mask is None else mask == 0
@@ -52,7 +49,7 @@ def align(clip: Array, ref: Array, mask: NDArray[np.uint8] | None, options: Alig
     found = estimate(*whole, masked, options)
     for _ in range(1, options.iterations):
         found = estimate(*whole, masked, options, found.grid)
-    if found.agreement < _UNRELATED or found.still:
+    if found.agreement < UNRELATED or found.still:
         return Alignment(None, _residual(found.unmoved))
     flow = np.ascontiguousarray(enlarged(found.grid, keep.shape[0] // found.grid.shape[0])[:height, :width])
     return Alignment(flow, _residual(found.agreement))

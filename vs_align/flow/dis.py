@@ -2,7 +2,7 @@
 where that does not find the way."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import cv2
@@ -14,29 +14,32 @@ from .homography import homography, homography_grid
 from .looks import agreement, matching_blur, noise, normalised, smoothed
 from .lucas_kanade import evidence, gradients
 from .options import AlignOptions
+from .stages import (
+    BLOCK,
+    BY_NOISE,
+    COARSE,
+    ENOUGH,
+    FINE,
+    FLAT,
+    GENERAL_CELLS,
+    GENERAL_SMOOTHING,
+    GLOBAL,
+    JUDGED_AT,
+    NEIGHBOURHOOD,
+    NOISY_NEIGHBOURHOOD,
+    SMALL_PX,
+    SMOOTHING,
+    Stage,
+)
 from .thin_plate import learned_curvature, settled
 
-__all__ = ["BLOCK", "Estimate", "estimate"]
-
-BLOCK = 32
-"""Sides of the pictures must be multiples of this."""
+__all__ = ["Estimate", "estimate"]
 
 _COARSEST = 8
-_JUDGED_AT = 4
 # Agreement at which a start is taken without looking for another; after a wide search more is asked.
 _GOOD, _GOOD_WIDE = 0.92, 0.97
-_NEIGHBOURHOOD, _NOISY_NEIGHBOURHOOD = 5.0, 12.0
-_FLAT = 4.0
 # Under a mask brightness is compared in every so many pixels.
 _EVERY = 7
-# Gaussians' sigmas: of what smooths the pictures, in pixels, and of what averages the flow, in cells.
-_SMOOTHING, _GENERAL_SMOOTHING = 0.8, 2.5
-_GENERAL_CELLS = 2.0
-# A step is improved upon by the next: its conjugate gradients stop at this share of the energy.
-_ENOUGH = 3e-3
-_SMALL_PX = 0.12
-# Share of the squared difference that a flow fitted to noise explains.
-_BY_NOISE = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,51 +57,6 @@ class Estimate:
     agreement: float
     unmoved: float
     still: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stage:
-    """Steps at one scale.
-
-    Attributes:
-        scale: pixels of the picture for one of this stage's.
-        cell: this stage's pixels for one of the grid.
-        steps: at most so many.
-        iterations: of the conjugate gradients in each.
-        curvature: how much the flow is expected to bend where nothing is known of it, px per px^2, root mean square.
-        by_chance: see `learned_curvature`; 0: how much the flow bends is not learned.
-        settled: a step after which it is done, in the mean, in this stage's pixels.
-    """
-
-    scale: int
-    cell: int
-    steps: int
-    iterations: int
-    curvature: float = 0.01
-    by_chance: float = 0.0
-    settled: float = 0.01
-
-    @property
-    def unit(self) -> float:
-        """The grid's second difference, in this stage's pixels, for a curvature of 1 px per px^2."""
-        return float(self.cell * self.cell * self.scale)
-
-    def stiffness(self, curvature: float) -> float:
-        """Return the plate's stiffness for a curvature that is expected."""
-        return float((curvature * self.unit) ** -2)
-
-
-_GLOBAL = _Stage(scale=8, cell=4, steps=14, iterations=8, curvature=0.003)
-_COARSE = _Stage(scale=4, cell=8, steps=10, iterations=10, settled=0.004)
-_HALF = _Stage(scale=2, cell=8, steps=2, iterations=10, by_chance=0.2)
-_FULL = _Stage(scale=1, cell=8, steps=2, iterations=12, by_chance=0.6)
-
-_FINE = {
-    1: (replace(_HALF, steps=1), replace(_FULL, steps=1, by_chance=0.0)),
-    2: (_HALF, _FULL),
-    3: (_HALF, replace(_FULL, steps=3)),
-    4: (replace(_HALF, steps=3, settled=0.003), replace(_FULL, steps=6, iterations=20, settled=0.003)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +89,7 @@ class _Pair:
         self.clip, self.keep, self.masked = smoothed(clip, smoothing), keep, masked
         self.ref = self._smoothed_ref(ref, smoothing)
         noisy = min(max(noise(self.ref), noise(self.clip)) / 4, 1.0)
-        self._sigma = _NEIGHBOURHOOD + noisy * (_NOISY_NEIGHBOURHOOD - _NEIGHBOURHOOD)
+        self._sigma = NEIGHBOURHOOD + noisy * (NOISY_NEIGHBOURHOOD - NEIGHBOURHOOD)
         self._levels: dict[int, _Level] = {}
 
     def level(self, scale: int, grid: Array | None = None) -> _Level:
@@ -153,7 +111,7 @@ class _Pair:
             ref = _filled(ref, clip, keep, grid, scale)
         else:
             ref = reduced(self.ref, scale)
-        ref, clip = (normalised(part, self._sigma, _FLAT) for part in (ref, clip))
+        ref, clip = (normalised(part, self._sigma, FLAT) for part in (ref, clip))
         return _Level(ref, clip, keep, gradients(ref))
 
     def match_blur(self, grid: Array) -> None:
@@ -203,15 +161,15 @@ def estimate(
     Returns:
         The flow on a grid of cells of 8 px.
     """
-    pair = _Pair(ref, clip, keep, masked, _GENERAL_SMOOTHING if options.lq_input else _SMOOTHING)
+    pair = _Pair(ref, clip, keep, masked, GENERAL_SMOOTHING if options.lq_input else SMOOTHING)
     grid = _begun(pair, ref, clip, options) if start is None else start
-    half, full = _FINE[options.precision]
+    half, full = FINE[options.precision]
     grid, curvature = _refined(pair, grid, half, half.curvature)
     if options.precision >= 3:
         pair.match_blur(grid)
     grid, _ = _refined(pair, grid, full, curvature)
     if options.lq_input:
-        grid = averaged(grid, _GENERAL_CELLS)
+        grid = averaged(grid, GENERAL_CELLS)
     unmoved = _agreement(pair, np.zeros_like(grid))[0]
     return Estimate(grid, _agreement(pair, grid)[0], unmoved, _is_still(pair, grid))
 
@@ -222,15 +180,15 @@ def _is_still(pair: _Pair, grid: Array) -> bool:
     Where the true flow is s, the mean squared difference at f grows as (f - s)^2. So between f and -f it differs by
     four times what f explains; to compare with 0 would be unfair, since sampling between pixels smooths noise away.
     """
-    if float(np.median(np.abs(grid))) > _SMALL_PX:
+    if float(np.median(np.abs(grid))) > SMALL_PX:
         return False
     level = pair.level(1)
     flow = resampled(grid, level.ref.shape[0])
     there, back = (float(((level.ref - sample(level.clip, way)) ** 2).mean()) for way in (flow, -flow))
-    return back - there < 4 * _BY_NOISE * there
+    return back - there < 4 * BY_NOISE * there
 
 
-def _refined(pair: _Pair, grid: Array, stage: _Stage, curvature: float) -> tuple[Array, float]:
+def _refined(pair: _Pair, grid: Array, stage: Stage, curvature: float) -> tuple[Array, float]:
     """Return a flow in pixels of the picture, improved at a stage's scale, and the curvature to expect of it."""
     level = pair.level(stage.scale, grid)
     scale = np.float32(stage.scale)
@@ -238,11 +196,11 @@ def _refined(pair: _Pair, grid: Array, stage: _Stage, curvature: float) -> tuple
     stiffness = stage.stiffness(curvature)
     for step in range(stage.steps):
         found = evidence(level.ref, level.clip, grid, stage.cell, level.keep, level.slopes)
-        moved = settled(found, grid, stiffness, stage.iterations, None, _ENOUGH)
+        moved = settled(found, grid, stiffness, stage.iterations, None, ENOUGH)
         if stage.by_chance and step == 0:
             curvature = learned_curvature(found, moved, stiffness, stage.unit, stage.by_chance)
             stiffness = stage.stiffness(curvature)
-            moved = settled(found, grid, stiffness, stage.iterations, moved, _ENOUGH)
+            moved = settled(found, grid, stiffness, stage.iterations, moved, ENOUGH)
         far = float(np.abs(moved - grid).mean())
         grid = moved
         if far < stage.settled:
@@ -250,7 +208,7 @@ def _refined(pair: _Pair, grid: Array, stage: _Stage, curvature: float) -> tuple
     return grid * scale, curvature
 
 
-def _coarsely(pair: _Pair, grid: Array, stages: tuple[_Stage, ...]) -> Array:
+def _coarsely(pair: _Pair, grid: Array, stages: tuple[Stage, ...]) -> Array:
     for stage in stages:
         grid, _ = _refined(pair, grid, stage, stage.curvature)
     return grid
@@ -258,8 +216,8 @@ def _coarsely(pair: _Pair, grid: Array, stages: tuple[_Stage, ...]) -> Array:
 
 def _agreement(pair: _Pair, grid: Array) -> tuple[float, float]:
     """Return how well the pair agrees where a flow says, and the share of ref that it finds inside clip."""
-    level = pair.level(_JUDGED_AT)
-    flow = resampled(grid, level.ref.shape[0]) / np.float32(_JUDGED_AT)
+    level = pair.level(JUDGED_AT)
+    flow = resampled(grid, level.ref.shape[0]) / np.float32(JUDGED_AT)
     keep = level.keep * inside(flow, *level.clip.shape)
     coverage = float(keep.sum() / max(float(level.keep.sum()), 1.0))
     return agreement(level.ref, sample(level.clip, flow), keep), coverage
@@ -285,20 +243,20 @@ def _starts(pair: _Pair, ref: Array, clip: Array, wide: bool) -> Iterator[Array]
     def projective() -> Iterator[Array]:
         matrix = homography(ref, clip, pair.keep > 0)
         if matrix is not None:
-            yield _coarsely(pair, homography_grid(matrix, ref.shape, BLOCK), (_COARSE,))
+            yield _coarsely(pair, homography_grid(matrix, ref.shape, BLOCK), (COARSE,))
 
     if wide:
         yield from projective()
     level = pair.level(_COARSEST)
-    cells = (level.ref.shape[0] // _GLOBAL.cell, level.ref.shape[1] // _GLOBAL.cell, 2)
+    cells = (level.ref.shape[0] // GLOBAL.cell, level.ref.shape[1] // GLOBAL.cell, 2)
     for shift in (np.zeros(2, np.float32), None):
         begin = np.zeros(cells, np.float32) + (_shift(level) if shift is None else shift)
-        yield _coarsely(pair, begin, (_GLOBAL, _COARSE))
+        yield _coarsely(pair, begin, (GLOBAL, COARSE))
     if not wide:
         yield from projective()
     half = pair.level(2)
     for a, b in ((half.ref * 32 + 128, half.clip * 32 + 128), (reduced(ref, 2), reduced(clip, 2))):
-        yield _coarsely(pair, _searched(a, b), (_COARSE,))
+        yield _coarsely(pair, _searched(a, b), (COARSE,))
 
 
 def _shift(level: _Level) -> NDArray[np.float32]:
