@@ -275,7 +275,8 @@ def make_venv() -> None:
 def pip_install(extras: set[str]) -> None:
     """Install the package, editable, with its extras into .venv."""
     target = f"{ROOT}[{','.join(sorted(extras))}]" if extras else str(ROOT)
-    size = "torch is large: this can take ten minutes" if extras & {"torch", "topiq", "all"} else "about a minute"
+    large = extras & {"torch", "topiq", "train", "all"}
+    size = "torch is large: this can take ten minutes" if large else "about a minute"
     say(f"installing vs_align[{','.join(sorted(extras))}] into .venv ({size})")
     command = [str(venv_python(VENV)), "-I", "-m", "pip", "install", "--quiet", "--no-input", "--no-user"]
     done = subprocess.run(
@@ -345,7 +346,7 @@ def run(*arguments: str) -> int:
 
 def run_tests(arguments: list[str], torch: bool) -> int:
     """Run the tests of one kind; pytest options that follow may choose otherwise."""
-    setup({"dev", "topiq"} if torch else {"dev"})
+    setup({"dev", "topiq", "train"} if torch else {"dev"})
     return run("-m", "pytest", "-m", "torch" if torch else "not slow and not torch", *arguments)
 
 

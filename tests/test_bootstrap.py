@@ -321,7 +321,7 @@ def test_file_names_pass_through_make(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("command", "marker", "extras"),
-    [("test", "not slow and not torch", {"dev"}), ("test-torch", "torch", {"dev", "topiq"})],
+    [("test", "not slow and not torch", {"dev"}), ("test-torch", "torch", {"dev", "topiq", "train"})],
 )
 def test_pytest_options_follow_the_marker(boot, monkeypatch, command, marker, extras):
     asked, ran = [], []

@@ -33,11 +33,13 @@ class NetOutput:
     Attributes:
         flow: where to sample clip for each cell of ref, displacement (dx, dy) in pixels, shape (B, 2, H / 8, W / 8).
         spread: the error to expect of it, pixels, shape (B, 1, H / 8, W / 8).
+        memory: what the last update has to say of the cells besides, shape (B, memory, H / 8, W / 8).
         steps: the (flow, spread) after each update, coarse first, on grids of 32 to 4 px: for training.
     """
 
     flow: Tensor
     spread: Tensor
+    memory: Tensor
     steps: tuple[tuple[Tensor, Tensor], ...]
 
 
@@ -90,7 +92,7 @@ class AlignNet(nn.Module):
             return self._estimated(ref, clip)
         there = _warped(clip, F.interpolate(start, scale_factor=8.0, mode="bilinear", align_corners=False))
         found = self._estimated(ref, there)
-        return NetOutput(found.flow + _warped(start, found.flow / 8), found.spread, found.steps)
+        return NetOutput(found.flow + _warped(start, found.flow / 8), found.spread, found.memory, found.steps)
 
     def _estimated(self, ref: Tensor, clip: Tensor) -> NetOutput:
         batch, _, height, width = ref.shape
@@ -112,7 +114,8 @@ class AlignNet(nn.Module):
                 step, spread, memory = self.update(alike, of_ref, memory)
                 flow = flow + step.float() * cell
                 steps.append((flow, spread.float() * cell))
-        return _on_cells(*steps[-1], tuple(steps))
+        flow, spread = _on_cells(*steps[-1])
+        return NetOutput(flow, spread, F.avg_pool2d(memory.float(), 2), tuple(steps))
 
 
 class _Encoder(nn.Module):
@@ -230,8 +233,8 @@ def _gathered(picture: Tensor, across: Tensor, down: Tensor) -> Tensor:
     return (upper + (lower - upper) * share_y).to(picture.dtype)
 
 
-def _on_cells(flow: Tensor, spread: Tensor, steps: tuple[tuple[Tensor, Tensor], ...]) -> NetOutput:
-    """Bring the finest flow from 4 px to 8 px: the mean of four cells, by how sure each is."""
+def _on_cells(flow: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring the finest flow and spread from 4 px to 8 px: the mean of four cells, by how sure each is."""
     weight = spread.clamp(min=0.05) ** -2
     total = F.avg_pool2d(weight, 2)
-    return NetOutput(F.avg_pool2d(flow * weight, 2) / total, F.avg_pool2d(spread * weight, 2) / total, steps)
+    return F.avg_pool2d(flow * weight, 2) / total, F.avg_pool2d(spread * weight, 2) / total

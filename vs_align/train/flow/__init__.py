@@ -1,0 +1,1 @@
+"""Training of the alignment network: ``python -m vs_align.train.flow --config small``."""
