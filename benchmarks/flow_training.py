@@ -241,7 +241,7 @@ def trained(config: FlowConfig, pictures: Banks, own: Ranks, variant: Variant) -
 
 
 def figures(check: Validation, net: nn.Module, own: Ranks) -> str:
-    errors = check.errors(net, own.device)
+    errors = check.errors(lambda ref, clip: net(ref, clip).flow, own.device)
     return f"{errors['mean_px']:.3f} ({errors['pair_px']:.3f})"
 
 

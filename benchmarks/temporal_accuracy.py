@@ -1,14 +1,17 @@
-"""How often each measure finds the right frame of a degraded copy, by the window search alone.
+"""How often each measure finds the right frame of a degraded copy, by the window search alone or along a path.
 
     python benchmarks/temporal_accuracy.py [--footage ../shared/footage] [--measures planestats structure] [--tr 20]
+    python benchmarks/temporal_accuracy.py --modes match dtw --offset 7
 
 Clip is a degraded copy of each film with dropped and repeated frames, ref the film itself, both at 480x360 in grey.
 "Right" is the true frame, or one that the clean film cannot tell from it (mean luma difference below 0.35 of 255);
-where the true frame was dropped, either of the nearest that are left. Prints the share of right frames per film and
-degradation, then the means, and the share within one frame.
+where the true frame was dropped, either of the nearest that are left. With an offset, clip lacks so many frames at its
+beginning. Prints the share of right frames per film and degradation, then the means, the share within one frame, and
+how often the result steps back.
 """
 
 import argparse
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,25 +104,33 @@ def main() -> None:
     parser.add_argument("--measures", nargs="*", default=["planestats", "structure"])
     parser.add_argument("--films", nargs="*", default=FILMS)
     parser.add_argument("--tr", type=int, default=20)
+    parser.add_argument("--modes", nargs="*", default=["match"])
+    parser.add_argument("--offset", type=int, default=0)
+    parser.add_argument("--lag", type=int)
+    parser.add_argument("--penalty", type=float)
     options = parser.parse_args()
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for_path = {"lag": options.lag, "penalty": options.penalty}
+    found: dict[tuple[str, str, str], list[tuple[float, float, int]]] = {}
     for name in options.films:
         film = read(options.footage / name, *SIZE, FRAMES)
-        shown = dropped_and_repeated(len(film))
+        shown = dropped_and_repeated(len(film))[options.offset :]
         ref, grey = in_memory(luma(film), vs.GRAY8), luma(film)
         for degradation, degrade in DEGRADATIONS.items():
             pictures = luma(degrade(film))
             clip = in_memory([pictures[frame] for frame in shown], vs.GRAY8)
-            for measure in options.measures:
-                synced = vs_align.temporal(clip, ref, tr=options.tr, similarity=measure)
+            for measure, mode in itertools.product(options.measures, options.modes):
+                more = for_path if mode == "dtw" else {}
+                synced = vs_align.temporal(clip, ref, tr=options.tr, similarity=measure, mode=mode, **more)
                 chosen = [int(frame.props["AlignFrame"]) for frame in synced.frames(close=True)]
-                shares = judge(grey, shown, chosen)
-                found.setdefault((degradation, measure), []).append(shares)
-                print(f"{name:34} {degradation:28} {measure:12} {shares[0]:.3f} {shares[1]:.3f}", flush=True)
-    print(f"\n{'degradation':28} {'measure':12} {'right':>6} {'worst':>6} {'within one':>10}")
-    for (degradation, measure), shares in found.items():
-        right, near = zip(*shares, strict=True)
-        print(f"{degradation:28} {measure:12} {np.mean(right):6.3f} {min(right):6.3f} {np.mean(near):10.3f}")
+                right, near = judge(grey, shown, chosen)
+                back = sum(after < before for before, after in itertools.pairwise(chosen))
+                found.setdefault((degradation, measure, mode), []).append((right, near, back))
+                print(f"{name:34} {degradation:28} {measure:12} {mode:6} {right:.3f} {near:.3f} {back}", flush=True)
+    print(f"\n{'degradation':28} {'measure':12} {'mode':6} {'right':>6} {'worst':>6} {'within one':>10} {'back':>5}")
+    for (degradation, measure, mode), shares in found.items():
+        right, near, back = zip(*shares, strict=True)
+        means = f"{np.mean(right):6.3f} {min(right):6.3f} {np.mean(near):10.3f} {sum(back):5}"
+        print(f"{degradation:28} {measure:12} {mode:6} {means}")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,11 @@ class Case:
         return self.look.get(n, self.files["clip"].levels)
 
 
+def in_order(count: int) -> list[int]:
+    """Return 0 .. count-1 late by three frames, some repeated."""
+    return [0, 0, 0, *sorted([*range(count), 11, 20, 20, 30])]
+
+
 def muddled(count: int) -> list[int]:
     """Return 0 .. count-1 late by three frames, some repeated and some in the wrong order; none is missing."""
     numbers = [0, 0, 0, *range(count)]
@@ -123,6 +128,7 @@ CASES = {
         list(range(60)),
         arguments={"tr": "5"},
     ),
+    "poor_copy": Case({"clip": Film(in_order(40), fps=PAL, levels=OTHER_LOOK), "ref": Film(WHOLE)}, WHOLE),
     "fallback": Case(
         {"clip": Film(CUT), "ref": Film(WHOLE), "fallback": Film(WHOLE, levels=FALLBACK_LOOK)},
         WHOLE,

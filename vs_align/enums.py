@@ -38,9 +38,19 @@ class Engine(StrEnum):
 
 
 class Mode(StrEnum):
-    """How scores become frame numbers."""
+    """How `vs_align.temporal` comes to frame numbers.
+
+    ``MATCH``: the best of each window. ``DTW``: the best path, which never goes back. ``OFFSET``: one offset for the
+    whole clip. ``LINEAR``: one rate and one offset. ``PAD``: clip at its own speed, without looking. ``STRETCH``: clip
+    resampled to ref's length, without looking.
+    """
 
     MATCH = "match"
+    DTW = "dtw"
+    OFFSET = "offset"
+    LINEAR = "linear"
+    PAD = "pad"
+    STRETCH = "stretch"
 
 
 class SpatialPrecision(Enum):

@@ -29,7 +29,7 @@ class Page:
         label: the measure.
         match: the chosen frame.
         window: the frames it was chosen from.
-        scores: their scores; None where the window is empty.
+        scores: their scores; None where the window is empty, or the mode compares nothing.
         falls_back: whether the frame shown comes from ``fallback``.
     """
 
@@ -56,7 +56,8 @@ class Page:
             f"best {match.frame} ({match.offset:+d})  score {match.score:.6g}  confidence {match.confidence:.2f}",
         ]
         if self.scores is None:
-            return [*lines, f"clip has no frame within the window of {self.window.centre}"]
+            empty = f"clip has no frame within the window of {self.window.centre}"
+            return lines if len(self.window) else [*lines, empty]
         values, candidates = self.scores.values, self.window.candidates
         ranked = np.argsort(values, kind="stable")[:_MOST_LISTED]
         return lines + [

@@ -1,8 +1,8 @@
 """`vs_align.temporal`: the right frame of one clip at each frame of another."""
 
+import math
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
 from typing import Any
@@ -13,14 +13,11 @@ from ..checks import Checks, shown
 from ..enums import Backend, Engine, Mode, Similarity, TemporalPrecision
 from ..frames import cache_budget, keep_cached
 from ..matching.rates import RateMap
-from ..matching.window import Match, Window, choose, confidence
-from ..similarity.measure import Delivered, Measure, Scores
+from ..similarity.measure import Measure
 from ..similarity.plugins import VSHIP
-from ..similarity.requests import Steps
-from ..similarity.shifted import Shifted
-from . import overlay
-from .evaluate import follow, run
+from .found import NOT_OF_THE_PICK, Plan
 from .measures import HEAVY, MeasureOptions, build_measure
+from .modes import WHOLE, WITHOUT_SCORES, ModeOptions, mapped, searched
 
 __all__ = ["temporal"]
 
@@ -35,14 +32,16 @@ _TR, _PRECISION = _Default(20), _Default(1)
 _SPARE = 16
 _MOST_HELD_BYTES = 2 << 30
 _MOST_RATE = (1 << 31) - 1
-_NOT_OF_THE_PICK = ["_AbsoluteTime", "_SceneChangePrev", "_SceneChangeNext", "_DurationNum", "_DurationDen"]
+# The path of mode "dtw": rows on each side that decide, and what leaving the straight way costs, as a share of the
+# distance of frames that match (benchmarks/RESULTS.md).
+_LAG, _PENALTY = 40, 0.05
 
 
 def temporal(
     clip: vs.VideoNode,
     ref: vs.VideoNode,
     out: vs.VideoNode | None = None,
-    tr: int | TemporalPrecision = _TR,
+    tr: int | TemporalPrecision | None = _TR,
     precision: int | TemporalPrecision = _PRECISION,
     fallback: vs.VideoNode | None = None,
     thresh: float = 100.0,
@@ -60,19 +59,21 @@ def temporal(
     engine: str | Engine | None = None,
     shortlist: int | None = None,
     weights: str | PathLike[str] | Mapping[str, Any] | None = None,
+    lag: int | None = None,
+    penalty: float | None = None,
 ) -> vs.VideoNode:
     """Put at each frame of ref the frame of clip that shows the same picture.
 
-    For ref's frame n the clip frames within ``tr`` of the centre c(n) are compared with it and the most alike one is
-    chosen; ties go to the frame nearest the centre, then to the later one. Frames that clip does not have are never
-    chosen. Each frame is found from its own window alone, so any order of requests gives the same result.
+    For ref's frame n the clip frames within ``tr`` of the centre c(n) are compared with it, and ``mode`` says how one
+    of them is chosen. Frames that clip does not have are never chosen. Any order of requests gives the same result.
 
     Args:
         clip: the clip to be synchronised: 8 to 16 bit integer, half or float; GRAY, YUV or RGB.
         ref: the clip it follows, of clip's format and size; any length.
         out: the clip that the output frames are copied from, frame for frame the same film as clip; any format and
             size, clip's length. None: clip itself. Match on small copies and hand in the full picture here.
-        tr: frames searched on each side of the centre, 0 and up.
+        tr: frames searched on each side of the centre, 0 and up. None, with the modes "dtw", "offset" and "linear":
+            every frame of clip.
         precision: the measure by number: 1 "planestats", 2 "butteraugli", 3 "topiq".
         fallback: used where the best distance is not below ``thresh``; out's (else clip's) format and size, at least
             ref's length.
@@ -87,12 +88,21 @@ def temporal(
         debug: draw the measure, the match and the window's scores on the frame.
         backend: another name of ``device``, which it may not contradict.
         similarity: the measure by name, in place of ``precision``: "planestats", "structure", "butteraugli", "topiq".
-        mode: how scores become frame numbers: "match", the best candidate of each window.
+        mode: how a frame is chosen. "match": the most alike of the window; ties go to the frame nearest the centre,
+            then to the later one. "dtw": where the best path that never steps back goes, over the windows of the
+            frames around; with ``tr=None`` over all, computed when the first frame is asked for. "offset", "linear":
+            one offset, or one rate and offset, for the whole clip, that most windows' matches agree on; computed when
+            the first frame is asked for. "pad": clip at its own speed, its last frame held; "stretch": clip resampled
+            to ref's length; these two compare nothing, and ``AlignScore`` is infinite.
         engine: what computes "butteraugli": the plugin "vship" on a GPU, the plugin "julek" on the CPU, or "torch" on
             either. None: the first of these that is there and fits ``device``.
         shortlist: compare only the ``shortlist`` candidates that "structure" ranks best, 1 and up; for "butteraugli"
             and "topiq". None or 0: every candidate.
         weights: for "topiq": a file or a state dict in place of the downloaded weights.
+        lag: for "dtw": the path goes over the windows of so many ref frames before and after each, 0 and up; 40 where
+            not given. From ref's length on it is the path of the whole clip.
+        penalty: for "dtw": what holding a frame and leaving out frames costs the path each time, 0 and up, as a share
+            of the usual distance of matching frames (median over the windows of the smallest); 0.05 where not given.
 
     Returns:
         A clip of ref's length and frame rate and of out's (else clip's) format and size. Frame properties:
@@ -106,7 +116,8 @@ def temporal(
         RuntimeError: a measure lacks its package, plugin, weights or device.
 
     Source:
-        Matching each frame in a window: po5's decimatch and pifroggi's vs_align; the exact pruning is ours.
+        Matching each frame in a window: po5's decimatch and pifroggi's vs_align; the exact pruning is ours. Paths:
+        Sakoe and Chiba, 1978; a decision after a fixed lag as with Viterbi's algorithm (Forney, 1973).
         Butteraugli: libjxl. TOPIQ: Chen et al., "TOPIQ: A Top-down Approach from Semantics to Distortions for Image
         Quality Assessment", 2024, as in IQA-PyTorch.
     """
@@ -120,38 +131,23 @@ def temporal(
     out = None if out is None else check.clip(out, "out")
     fallback = None if fallback is None else check.clip(fallback, "fallback")
     _check_clips(check, clip, ref, out, fallback)
-    check.choice(mode, "mode", Mode)
-    tr = check.integer(tr, "tr", 0)
+    tr, modes = _check_mode(check, mode, tr, lag, penalty)
+    if fallback is not None and modes.mode in WITHOUT_SCORES:
+        check.value_error(f"mode={modes.mode.value!r} compares nothing, so that fallback has no use; leave it out.")
     options = _check_options(check, precision, similarity, engine, device, backend, batch_size, shortlist, weights)
     rates = _check_rates(check, clip_num, clip_den, ref_num, ref_den)
-    plan = _Plan(
+    if tr is None and modes.mode is Mode.DTW:
+        _check_matrix(check, clip, ref)
+    plan = Plan(
         clip_length=clip.num_frames,
         fallback=fallback,
         thresh=check.number(thresh, "thresh"),
-        tr=min(tr, clip.num_frames + rates.centre(ref.num_frames)),
+        tr=None if tr is None else min(tr, clip.num_frames + rates.centre(ref.num_frames)),
         rates=rates,
         debug=check.boolean(debug, "debug"),
         fps=_frame_rate(check, ref, ref_num, ref_den),
     )
-    return _build(check, plan, clip, ref, out, options)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What one call was asked for, checked."""
-
-    clip_length: int
-    fallback: vs.VideoNode | None
-    thresh: float
-    tr: int
-    rates: RateMap
-    debug: bool
-    fps: tuple[int, int]
-
-    @property
-    def capacity(self) -> int:
-        """Frames that the stores keep."""
-        return min(2 * self.tr + 1, self.clip_length) + _SPARE
+    return _build(check, plan, clip, ref, out, modes, options)
 
 
 def _check_clips(
@@ -167,6 +163,33 @@ def _check_clips(
             check.value_error(
                 f"fallback must be at least as long as ref, {ref.num_frames} frames, not {fallback.num_frames}."
             )
+
+
+def _check_mode(
+    check: Checks, mode: object, tr: object, lag: object, penalty: object
+) -> tuple[int | None, ModeOptions]:
+    chosen = check.choice(mode, "mode", Mode)
+    radius = None if tr is None and chosen in WHOLE else check.integer(tr, "tr", 0)
+    for name, value in (("lag", lag), ("penalty", penalty)):
+        if value is not None and chosen is not Mode.DTW:
+            check.value_error(f"{name} is for {Mode.DTW.value}; mode is {chosen.value!r}, leave it out.")
+    if lag is not None and radius is None:
+        check.value_error("lag is for a finite tr; with tr=None the path goes through all frames, leave it out.")
+    cost = _PENALTY if penalty is None else check.number(penalty, "penalty")
+    if not 0 <= cost < math.inf:
+        check.value_error(f"penalty must be 0 or a positive number, not {shown(penalty)}.")
+    rows = _LAG if lag is None else check.integer(lag, "lag", 0)
+    return radius, ModeOptions(mode=chosen, lag=rows if chosen is Mode.DTW and radius is not None else 0, penalty=cost)
+
+
+def _check_matrix(check: Checks, clip: vs.VideoNode, ref: vs.VideoNode) -> None:
+    """Refuse to compare all frames with all where their distances would not fit."""
+    needs = 4 * clip.num_frames * ref.num_frames
+    if needs > _MOST_HELD_BYTES:
+        check.value_error(
+            f"tr=None compares each of {ref.num_frames} frames of ref with each of {clip.num_frames} of clip, "
+            f"{needs / 2**30:.0f} GiB of distances where {_MOST_HELD_BYTES >> 30} are the most; give a finite tr."
+        )
 
 
 def _check_options(
@@ -250,23 +273,28 @@ def _frame_rate(check: Checks, ref: vs.VideoNode, ref_num: int | None, ref_den: 
 
 def _build(
     check: Checks,
-    plan: _Plan,
+    plan: Plan,
     clip: vs.VideoNode,
     ref: vs.VideoNode,
     out: vs.VideoNode | None,
+    mode: ModeOptions,
     options: MeasureOptions,
 ) -> vs.VideoNode:
     budget = cache_budget(_MOST_HELD_BYTES)
-    picked = (clip if out is None else out).std.RemoveFrameProps(_NOT_OF_THE_PICK)
-    # A frame is compared up to 2 * tr frames before it is picked; a cache of our own keeps it from being decoded again.
-    # Twice the window, because the frames that are picked meanwhile count as used, too.
-    held = 2 * plan.capacity if out is None else _SPARE
-    keep_cached(picked, held, budget)
-    measure = build_measure(check, picked if out is None else clip, ref, options, plan.capacity, budget)
-    _clear_at_teardown(measure)
-    search = _Search(plan, measure, picked)
+    picked = (clip if out is None else out).std.RemoveFrameProps(NOT_OF_THE_PICK)
     base = picked.std.BlankClip(length=ref.num_frames, fpsnum=plan.fps[0], fpsden=plan.fps[1], keep=True)
-    return search.graph(base)
+    if mode.mode in WITHOUT_SCORES:
+        return mapped(base, ref, mode.mode, plan, picked)
+    capacity = plan.candidates + _SPARE
+    # A frame is compared up to 2 * tr frames, and as many as pass in the lag, before it is picked; a cache of our own
+    # keeps it from being decoded again. Twice that, because the frames that are picked meanwhile count as used, too.
+    # Where all of clip is compared before the first frame is picked, no cache would do.
+    before = capacity + plan.clip_frames(mode.lag)
+    held = 2 * before if out is None and plan.tr is not None else _SPARE
+    keep_cached(picked, held, budget)
+    measure = build_measure(check, picked if out is None else clip, ref, options, capacity, budget)
+    _clear_at_teardown(measure)
+    return searched(base, measure, mode, plan, picked)
 
 
 def _clear_at_teardown(measure: Measure) -> None:
@@ -279,78 +307,3 @@ def _clear_at_teardown(measure: Measure) -> None:
             kept.clear()
 
     vs.register_on_destroy(clear)
-
-
-class _Search:
-    """Finds the match of each ref frame and picks it.
-
-    Args:
-        plan: what was asked for.
-        measure: how alike two frames are.
-        picked: the clip that the output frames are copied from.
-    """
-
-    def __init__(self, plan: _Plan, measure: Measure, picked: vs.VideoNode) -> None:
-        self._plan = plan
-        self._measure = measure
-        self._picked = Shifted(picked)
-        self._fallback = None if plan.fallback is None else plan.fallback.std.RemoveFrameProps(_NOT_OF_THE_PICK)
-
-    def graph(self, base: vs.VideoNode) -> vs.VideoNode:
-        """Return the output clip; ``base`` has its format, size, length and frame rate."""
-        plan, rates = self._plan, self._plan.rates
-        # In order, these are the only clip frames that a window does not share with the one before it.
-        fresh = [
-            follow(self._measure.clip, rates, plan.tr - back, base.num_frames)
-            for back in range(min(rates.most_new_frames, plan.tr + 1))
-        ]
-
-        def evaluate(n: int, f: list[vs.VideoFrame]) -> vs.VideoNode:
-            newest = rates.centre(n) + plan.tr
-            clip = {newest - back: f[1 + back] for back in range(len(fresh)) if newest - back < plan.clip_length}
-            props = f[0].props
-            duration = {name: props[name] for name in ("_DurationNum", "_DurationDen") if name in props}
-            return run(n, self._steps(n, Delivered(f[0], clip), duration), self._deliver, base)
-
-        return base.std.FrameEval(evaluate, prop_src=[self._measure.ref, *fresh])
-
-    def _steps(self, n: int, delivered: Delivered, duration: dict[str, Any]) -> Steps["_Found"]:
-        plan = self._plan
-        window = Window.around(n, plan.rates, plan.tr, plan.clip_length)
-        if not len(window):
-            return _Found(Match.stand_in(window, plan.clip_length), window, None, duration)
-        candidates = window.candidates
-        scores = yield from self._measure.scores(n, candidates, window.centre, delivered, plan.debug)
-        best = choose(candidates, scores.values, window.centre)
-        if best is None:
-            return _Found(Match.stand_in(window, plan.clip_length), window, scores, duration)
-        frame = int(candidates[best])
-        clear = confidence(scores.contrast, best, scores.floor)
-        return _Found(Match(frame, frame - window.centre, float(scores.values[best]), clear), window, scores, duration)
-
-    def _deliver(self, n: int, found: "_Found") -> vs.VideoNode:
-        match, plan = found.match, self._plan
-        falls_back = self._fallback is not None and not match.score < plan.thresh
-        node = self._fallback if falls_back and self._fallback is not None else self._picked.at(n, match.frame)
-        node = node.std.SetFrameProps(
-            AlignFrame=match.frame,
-            AlignOffset=match.offset,
-            AlignScore=match.score,
-            AlignConfidence=match.confidence,
-            AlignFallback=int(falls_back),
-            **found.duration,
-        )
-        if not plan.debug:
-            return node
-        page = overlay.Page(self._measure.label, match, found.window, found.scores, falls_back)
-        return node.std.ModifyFrame(node, page.drawn)
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The answer for one ref frame and what the debug page shows of how it was found."""
-
-    match: Match
-    window: Window
-    scores: Scores | None
-    duration: dict[str, Any]
