@@ -47,6 +47,7 @@ TINY = FlowConfig(
     validation_pairs=2,
     checkpoint_every=2,
     learning_rate=1e-3,
+    judge_steps=0,
     net=NET,
 )
 
@@ -328,9 +329,9 @@ def test_training_lowers_the_error(tmp_path):
     bank = Bank((), 1.0)
     run = Run(config, tmp_path, ONE)
     check = Validation(Pairs(bank, 64, 977, (), 1.0), 12)
-    before = check.errors(run.net, ONE.device)
+    before = check.errors(run._validated, ONE.device)
     run.go_on(Banks(bank, bank))
-    after = check.errors(run.net, ONE.device)
+    after = check.errors(run._validated, ONE.device)
     assert after["mean_px"] < 0.8 * before["mean_px"]
 
 
@@ -341,7 +342,8 @@ def test_validation_is_the_mean_over_pairs():
         def forward(self, ref, clip):
             return SimpleNamespace(flow=torch.zeros(1, 2, 8, 8))
 
-    errors = Validation(pairs, 5).errors(Still(), torch.device("cpu"))
+    still = Still()
+    errors = Validation(pairs, 5).errors(lambda ref, clip: still(ref, clip).flow, torch.device("cpu"))
     means, every = [], []
     for n in range(5):
         length = pairs[n]["flow"].double().numpy().reshape(2, 8, 8, 8, 8).mean((2, 4))
@@ -455,7 +457,7 @@ def settings(folder, **more):
     """Write the tiny configuration."""
     text = (
         "steps: 6\nbatch: 2\nsize: 64\npainted: 1.0\nphotographs: false\nworkers: 0\nvalidate_every: 3\n"
-        "validation_pairs: 2\ncheckpoint_every: 2\nlearning_rate: 0.001\n"
+        "validation_pairs: 2\ncheckpoint_every: 2\nlearning_rate: 0.001\njudge_steps: 0\n"
         "net: {features: 8, memory: 4, width: 12, reach: 2, updates: [1, 1, 1, 1]}\n"
     )
     path = folder / "tiny.yaml"

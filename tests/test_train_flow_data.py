@@ -312,7 +312,7 @@ def test_a_configuration_that_is_not_text(tmp_path):
 
 def test_a_missing_configuration_names_those_that_there_are(tmp_path):
     for name in ("huge", tmp_path, tmp_path / "run.yaml"):
-        with pytest.raises(ConfigError, match=r"no configuration .* one of finish, full, medium, small"):
+        with pytest.raises(ConfigError, match=r"no configuration .* one of finish, full, judge, medium, small"):
             read(name)
 
 

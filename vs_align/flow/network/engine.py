@@ -27,12 +27,13 @@ from ..stages import (
     Stage,
 )
 from .geometry import averaged, inside, quantile, reduced, resampled, sample
+from .judge import facts
 from .looks import agreement, blurred, matching_blur, neighbourhood, noise, normalised, smoothed
 from .lucas_kanade import evidence, gradients
 from .shift import common_shift
-from .thin_plate import learned_curvature, settled, straightened
+from .thin_plate import learned_curvature, plated, settled, straightened
 
-__all__ = ["Answer", "Estimate", "Network", "estimate"]
+__all__ = ["Answer", "Estimate", "Network", "Opinions", "estimate", "opinions"]
 
 TRUST: float | None = 2.0
 """Error that the network expects, in pixels, at which a cell's grey values count half; None: they count everywhere."""
@@ -43,6 +44,8 @@ _ITERATIONS = 10
 # The scale at which the shift that most of the picture shares is looked for, and the pixels of a cell of the network's.
 _SHIFTED_AT = 8
 _CELL = 8
+# The plate that smooths the network's flow: for a curvature of 0.003 px per px^2.
+_PLATE = 0.003**-2
 # A smaller share of ref than this stands for none.
 _NOTHING = 1e-3
 
@@ -58,9 +61,13 @@ class Answer(Protocol):
     def spread(self) -> Tensor:
         """The error to expect of it in pixels, shape (B, 1, H / 8, W / 8)."""
 
+    @property
+    def memory(self) -> Tensor:
+        """What a judge is told besides, shape (B, n, H / 8, W / 8)."""
+
 
 class Network(Protocol):
-    """Anything that finds a flow on a grid of 8 px."""
+    """Anything that finds a flow on a grid of 8 px. If it has a ``judge``, see `judge.Judge`, that is asked as well."""
 
     def __call__(self, ref: Tensor, clip: Tensor, start: Tensor | None = None) -> Answer:
         """Return it for lumas of 0 to 255, shape (B, 1, H, W), from a flow to begin with."""
@@ -196,19 +203,78 @@ def estimate(
         options: what is asked for; ``wide_search`` and ``iterations`` are the caller's.
         start: a flow that the network begins with, in pixels, shape (B, 2, H / 8, W / 8); None: it finds one.
     """
-    device = ref.device.type
-    with torch.no_grad(), torch.autocast(device, enabled=False):
-        pair = _Pair(ref, clip, keep, masked, GENERAL_SMOOTHING if options.lq_input else SMOOTHING)
-        start = _begun(pair) if start is None else start
-        shown = _filled(ref, clip, keep, start, 1) if masked else ref
-        with torch.autocast(device, torch.float16, enabled=device == "cuda"):
-            answer = net(shown, clip, start)
-        grid, spread = answer.flow.float(), answer.spread.float()
-        grid = _finely(pair, grid, spread, options)
+    with torch.no_grad(), torch.autocast(ref.device.type, enabled=False):
+        pair, answer, grid = _attempted(net, ref, clip, keep, masked, options, start)
+        judge = getattr(net, "judge", None)
+        if judge is not None:
+            both = _opinions(pair, answer, grid)
+            grid = both.blended(judge(both.seen) * reduced(keep, _CELL))
+        if options.lq_input:
+            grid = averaged(grid, GENERAL_CELLS)
         level = pair.level(JUDGED_AT)
         unmoved = agreement(level.ref[:, 2:], level.clip, level.keep)
         still = _is_still(pair, grid)
-        return Estimate(grid, _agreement(pair, grid).flatten(), unmoved.flatten(), still.flatten(), spread)
+        agreed = _agreement(pair, grid).flatten()
+        return Estimate(grid, agreed, unmoved.flatten(), still.flatten(), answer.spread.float())
+
+
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """Two flows, and what a judge goes by; on cells of 8 px.
+
+    Attributes:
+        own: the network's, smoothed by how sure it is of each cell, pixels, shape (B, 2, h, w).
+        refined: what the grey values made of it, likewise.
+        seen: `judge.facts` and the network's memory, shape (B, n, h, w).
+    """
+
+    own: Tensor
+    refined: Tensor
+    seen: Tensor
+
+    def blended(self, share: Tensor) -> Tensor:
+        """Return the flow that is to that share the network's, shape (B, 1, h, w)."""
+        return torch.lerp(self.refined, self.own, share.expand_as(self.own))
+
+
+def opinions(net: Network, ref: Tensor, clip: Tensor, options: AlignOptions) -> Opinions:
+    """Return both flows between pictures of which all counts, for a judge that is in training; see `estimate`."""
+    with torch.no_grad(), torch.autocast(ref.device.type, enabled=False):
+        return _opinions(*_attempted(net, ref, clip, torch.ones_like(ref), False, options, None))
+
+
+def _attempted(
+    net: Network,
+    ref: Tensor,
+    clip: Tensor,
+    keep: Tensor,
+    masked: bool,
+    options: AlignOptions,
+    start: Tensor | None,
+) -> tuple[_Pair, Answer, Tensor]:
+    """Return the pair, what the network says of it, and the flow that the grey values make of that."""
+    device = ref.device.type
+    pair = _Pair(ref, clip, keep, masked, GENERAL_SMOOTHING if options.lq_input else SMOOTHING)
+    start = _begun(pair) if start is None else start
+    shown = _filled(ref, clip, keep, start, 1) if masked else ref
+    with torch.autocast(device, torch.float16, enabled=device == "cuda"):
+        answer = net(shown, clip, start)
+    return pair, answer, _finely(pair, answer.flow.float(), answer.spread.float(), options)
+
+
+def _opinions(pair: _Pair, answer: Answer, refined: Tensor) -> Opinions:
+    spread = answer.spread.float()
+    own = plated(answer.flow.float(), spread, _PLATE / _CELL**4, _ITERATIONS)
+    level = pair.level(1)
+    left = torch.cat([_left(level, flow) for flow in (refined, own)], 1)
+    texture = reduced((level.ref[:, :2] ** 2).sum(1, keepdim=True), _CELL)
+    return Opinions(own, refined, torch.cat([facts(own, refined, spread, left, texture), answer.memory.float()], 1))
+
+
+def _left(level: _Level, grid: Tensor) -> Tensor:
+    """Return the mean squared difference that a flow leaves in each cell, shape (B, 1, h, w)."""
+    there = sample(level.clip, resampled(grid, level.clip.shape[-2]))
+    return reduced((level.ref[:, 2:] - there) ** 2, _CELL)
 
 
 def _begun(pair: _Pair) -> Tensor:
@@ -226,8 +292,7 @@ def _finely(pair: _Pair, grid: Tensor, spread: Tensor, options: AlignOptions) ->
     grid, curvature = _refined(pair, grid, spread, half, half.curvature)
     if options.precision >= 3:
         pair.match_blur(grid)
-    grid, _ = _refined(pair, grid, spread, full, curvature)
-    return averaged(grid, GENERAL_CELLS) if options.lq_input else grid
+    return _refined(pair, grid, spread, full, curvature)[0]
 
 
 def _refined(

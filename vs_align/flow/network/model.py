@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from .judge import Judge
+
 __all__ = ["AlignNet", "NetOutput"]
 
 _STRIDE = 4
@@ -80,6 +82,7 @@ class AlignNet(nn.Module):
         self.memory = memory
         self.encoder = _Encoder(features)
         self.update = _Update(reach, features, width, memory)
+        self.judge = Judge(memory)
 
     def forward(self, ref: Tensor, clip: Tensor, start: Tensor | None = None) -> NetOutput:
         """Estimate the flow.

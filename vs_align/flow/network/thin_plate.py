@@ -12,7 +12,7 @@ from ..thin_plate import _BED, _LEAST_CURVED, _LEAST_CURVED_CLEAN, _MOST_CURVED,
 from .geometry import Constant, along_axes, quantile
 from .lucas_kanade import Evidence
 
-__all__ = ["learned_curvature", "settled", "straightened"]
+__all__ = ["learned_curvature", "plated", "settled", "straightened"]
 
 _BED_OVER_STIFFNESS = _BED**-4
 
@@ -71,6 +71,22 @@ def _tiny() -> NDArray[np.float64]:
 def _times(tensor: Tensor, field: Tensor) -> Tensor:
     """Return a 2x2 matrix for each cell, shape (B, 2, 2, h, w), times a vector for each, shape (B, 2, h, w)."""
     return torch.addcmul(tensor[:, :, 0] * field[:, :1], tensor[:, :, 1], field[:, 1:])
+
+
+def plated(flow: Tensor, spread: Tensor, stiffness: float, iterations: int) -> Tensor:
+    """Return a flow smoothed by a thin plate that follows it the more, the surer it is.
+
+    Args:
+        flow: shape (B, 2, h, w).
+        spread: the error to expect of each cell, in the flow's unit, shape (B, 1, h, w).
+        stiffness: see `settled`.
+        iterations: of the conjugate gradients.
+    """
+    sure = spread**-2
+    apart = torch.zeros_like(sure)
+    tensor = torch.stack([torch.cat([sure, apart], 1), torch.cat([apart, sure], 1)], 1)
+    evidence = Evidence(tensor, torch.zeros_like(flow), torch.zeros_like(sure[..., :1, :1]))
+    return settled(evidence, flow, stiffness, iterations)
 
 
 def learned_curvature(

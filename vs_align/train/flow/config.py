@@ -33,7 +33,9 @@ class FlowConfig:
 
     Attributes:
         seed: of the network's first weights and of every pair.
-        steps: how often the weights are changed.
+        steps: how often the network's weights are changed; 0: they stay as they are.
+        judge_steps: how often the judge's are, after that; 0: it stays as it is.
+        judge_learning_rate: the largest for the judge.
         batch: pairs for each step, over all processes.
         size: side of the pairs in pixels, a multiple of 32.
         learning_rate: the largest; it rises over the first twentieth of the run and falls to nothing.
@@ -55,6 +57,8 @@ class FlowConfig:
 
     seed: int = 1
     steps: int = 4000
+    judge_steps: int = 500
+    judge_learning_rate: float = 2e-3
     batch: int = 4
     size: int = 256
     learning_rate: float = 5e-4
@@ -80,7 +84,8 @@ class FlowConfig:
 
 _AT_LEAST = {
     "seed": 0,
-    "steps": 1,
+    "steps": 0,
+    "judge_steps": 0,
     "batch": 1,
     "size": 64,
     "frames": 1,

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-__all__ = ["cell_errors", "loss"]
+__all__ = ["cell_errors", "judge_loss", "loss"]
 
-_LEAST_CELLS = 0.01
+_LEAST_CELLS, _LEAST_PX = 0.01, 0.005
 # Later updates count more: each as 1 / this much of the one after.
 _DECAY = 0.8
 _SPREAD_SHARE = 0.05
@@ -48,6 +48,19 @@ def loss(
         total = total + weight * ((fit + _SPREAD_SHARE * surprise) * counts).sum() / known[counts.shape[3]]
         weights += weight
     return total / weights
+
+
+def judge_loss(
+    found: Tensor, flow: Tensor, seen: Tensor, averaged: Callable[[Tensor], Tensor] = lambda count: count
+) -> Tensor:
+    """Return the judge's loss, a scalar: over all cells that count, the mean of the square root of the error in pixels.
+
+    Args:
+        found: the flow it decided on, (B, 2, h, w).
+        flow, seen, averaged: as for `loss`.
+    """
+    error, counts = _errors(found, flow, seen)
+    return ((error + _LEAST_PX).sqrt() * counts).sum() / averaged(counts.sum()).clamp(min=1e-3)
 
 
 def cell_errors(found: Tensor, flow: Tensor, seen: Tensor) -> Tensor:

@@ -7,22 +7,25 @@ import signal
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ...flow.network.engine import opinions
 from ...flow.network.model import AlignNet
 from ...flow.network.weights import load_weights, save_weights
+from ...flow.options import AlignOptions
 from . import checkpoint
 from .checkpoint import CheckpointError, Progress
 from .config import ConfigError, FlowConfig
 from .curve import Curve
 from .data import Pairs, Sample
-from .loss import loss
+from .loss import judge_loss, loss
 from .ranks import Ranks
 from .sources import Bank, Banks, banks, fingerprint, shelved
 from .validation import SEED, Validation
@@ -34,6 +37,8 @@ _LOG_EVERY = 50
 # Gradients longer than this are shortened.
 _MOST_GRADIENT = 1.0
 _WARM_UP = 0.05
+# Other pairs than the network's.
+_JUDGE_SEED = 1 << 20
 
 
 class TrainingError(RuntimeError):
@@ -60,10 +65,18 @@ def train(config: FlowConfig, footage: Path | None, out: Path, ranks: Ranks, beg
         SourceError: there is nothing in the footage to train on.
         TrainingError: the loss is not finite any more.
     """
-    run = Run(config, out, ranks, begin=begin)
-    if run.step < config.steps:
-        run.go_on(banks(config, footage))
     path = out / "flow.safetensors"
+    run = Run(config, out, ranks, begin=begin)
+    judging = None
+    if config.judge_steps and run.step == config.steps:
+        judging = JudgeRun(config, out, ranks, run.net)
+    if run.step < config.steps or (judging is not None and judging.step < config.judge_steps):
+        pictures = banks(config, footage)
+        if run.step < config.steps:
+            run.go_on(pictures)
+        if config.judge_steps:
+            judging = judging or JudgeRun(config, out, ranks, run.net)
+            judging.go_on(pictures)
     if ranks.first:
         save_weights(path, run.net)
     return path
@@ -94,20 +107,26 @@ class Run:
             raise ConfigError(
                 f"a batch of {config.batch} cannot be shared among {ranks.count} processes: make it a multiple of them"
             )
-        out.mkdir(parents=True, exist_ok=True)
-        self._config, self._out, self._ranks = config, out, ranks
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.net = kind(**config.as_dict()["net"])
+            net = kind(**config.as_dict()["net"])
         if begin is not None:
-            _take_over(self.net, begin)
-        self.net.to(ranks.device)
-        self._shared = ranks.share(self.net)
-        self._optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+            _take_over(net, begin)
+        # It learns when the network has learned.
+        net.judge.requires_grad_(False)
+        self._set_up(config, out, ranks, net, net)
+
+    def _set_up(self, config: FlowConfig, out: Path, ranks: Ranks, net: AlignNet, learner: nn.Module) -> None:
+        """Take what is trained, the network or a part of it, to where the folder's checkpoint is."""
+        out.mkdir(parents=True, exist_ok=True)
+        self._config, self._out, self._ranks = config, out, ranks
+        self.net = net.to(ranks.device)
+        self._shared = ranks.share(learner)
+        self._learning = [part for part in learner.parameters() if part.requires_grad]
+        self._optimizer = torch.optim.AdamW(self._learning, lr=config.learning_rate, weight_decay=config.weight_decay)
+        steps = max(config.steps, 2)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, config.learning_rate, total_steps=config.steps, pct_start=_warm_up(config.steps)
+            self._optimizer, config.learning_rate, total_steps=steps, pct_start=_warm_up(steps)
         )
         half = config.mixed_precision and ranks.device.type == "cuda"
         self._scaler = torch.amp.GradScaler("cuda", enabled=half)
@@ -177,10 +196,7 @@ class Run:
 
     def _improved(self, sample: Sample) -> float:
         """Take one step; return the loss before it."""
-        sample = {name: part.to(self._ranks.device, non_blocking=True) for name, part in sample.items()}
-        with self._precision():
-            found = self._shared(sample["ref"], sample["clip"])
-        value = loss(found.steps, sample["flow"], sample["seen"], self._ranks.averaged)
+        value = self._loss({name: part.to(self._ranks.device, non_blocking=True) for name, part in sample.items()})
         before = float(value.detach())
         if not math.isfinite(before):
             advice = "lower learning_rate, or leave mixed_precision out"
@@ -188,11 +204,20 @@ class Run:
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(value).backward()
         self._scaler.unscale_(self._optimizer)
-        nn.utils.clip_grad_norm_(self.net.parameters(), _MOST_GRADIENT)
+        nn.utils.clip_grad_norm_(self._learning, _MOST_GRADIENT)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._schedule.step()
         return before
+
+    def _loss(self, sample: Sample) -> Tensor:
+        with self._precision():
+            found = self._shared(sample["ref"], sample["clip"])
+        return loss(found.steps, sample["flow"], sample["seen"], self._ranks.averaged)
+
+    def _validated(self, ref: Tensor, clip: Tensor) -> Tensor:
+        """Return the flow that is to be validated."""
+        return cast(Tensor, self.net(ref, clip).flow)
 
     def _precision(self) -> Any:
         if not self._config.mixed_precision:
@@ -215,7 +240,7 @@ class Run:
         return float(self._ranks.averaged(torch.tensor(value, dtype=torch.float64, device=self._ranks.device)))
 
     def _note_validation(self, curve: Curve, validation: Validation) -> None:
-        errors = validation.errors(self.net, self._ranks.device)
+        errors = validation.errors(self._validated, self._ranks.device)
         curve.note(self.step, **errors)
         _log.info("step %d: validation %s", self.step, ", ".join(f"{k} {v:.3f}" for k, v in errors.items()))
 
@@ -223,6 +248,38 @@ class Run:
         progress = Progress(self.step, self._averaged(self._losses), self._pictures)
         if self._ranks.first:
             checkpoint.save(self._out, self._config, progress, self._parts())
+
+
+class JudgeRun(Run):
+    """A judge in training: whom to believe, on pairs that the network, which stays as it is, has not seen.
+
+    Args:
+        config, out, ranks: as for `train`.
+        net: the network, trained.
+    """
+
+    def __init__(self, config: FlowConfig, out: Path, ranks: Ranks, net: AlignNet) -> None:
+        own = replace(
+            config,
+            steps=config.judge_steps,
+            learning_rate=config.judge_learning_rate,
+            seed=config.seed + _JUDGE_SEED,
+        )
+        net.requires_grad_(False)
+        net.judge.requires_grad_(True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(own.seed)
+            net.judge.begin()
+        self._set_up(own, out / "judge", ranks, net, net.judge)
+
+    def _loss(self, sample: Sample) -> Tensor:
+        both = opinions(self.net, sample["ref"], sample["clip"], AlignOptions())
+        found = both.blended(self._shared(both.seen))
+        return judge_loss(found, sample["flow"], sample["seen"], self._ranks.averaged)
+
+    def _validated(self, ref: Tensor, clip: Tensor) -> Tensor:
+        both = opinions(self.net, ref, clip, AlignOptions())
+        return both.blended(self.net.judge(both.seen))
 
 
 def _take_over(net: AlignNet, begin: Path) -> None:

@@ -1,7 +1,9 @@
 """How good a network is on pairs that no training sees."""
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .data import Pairs, Sample
 from .loss import cell_errors
@@ -24,8 +26,12 @@ class Validation:
         self._pairs, self._count = pairs, count
         self._made: list[Sample] = []
 
-    def errors(self, net: nn.Module, device: torch.device) -> dict[str, float]:
-        """Return how far a network's flow is off on cells of 8 px, in pixels of a pair.
+    def errors(self, estimate: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> dict[str, float]:
+        """Return how far a flow is off on cells of 8 px, in pixels of a pair.
+
+        Args:
+            estimate: from ref and clip (B, 1, S, S) to the flow (B, 2, S / 8, S / 8).
+            device: where that is done.
 
         Returns:
             mean_px: mean over the pairs of the mean of each. pair_px: the median over the pairs of these. median_px:
@@ -33,13 +39,12 @@ class Validation:
         """
         self._made = self._made or [self._pairs[n] for n in range(self._count)]
         with torch.no_grad():
-            errors = [self._pair_errors(net, sample, device) for sample in self._made]
+            errors = [self._pair_errors(estimate, sample, device) for sample in self._made]
         means = torch.stack([part.mean() for part in errors if len(part)] or [torch.tensor(torch.nan)])
         every = torch.cat(errors)
         return {"mean_px": float(means.mean()), "median_px": float(every.median()), "pair_px": float(means.median())}
 
     @staticmethod
-    def _pair_errors(net: nn.Module, sample: Sample, device: torch.device) -> Tensor:
+    def _pair_errors(estimate: Callable[[Tensor, Tensor], Tensor], sample: Sample, device: torch.device) -> Tensor:
         whole = {name: part[None].to(device) for name, part in sample.items()}
-        found = net(whole["ref"], whole["clip"])
-        return cell_errors(found.flow, whole["flow"], whole["seen"]).cpu()
+        return cell_errors(estimate(whole["ref"], whole["clip"]), whole["flow"], whole["seen"]).cpu()
