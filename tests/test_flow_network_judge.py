@@ -75,7 +75,7 @@ def test_a_share_of_one_is_the_networks_flow_and_under_a_mask_there_is_none():
 
 
 def test_shares_are_from_nothing_to_one_and_facts_are_what_they_say():
-    judge = Judge(3)
+    judge = Judge(3).eval()
     torch.nn.init.normal_(judge.out.weight, std=5.0)
     share = judge(numbers(2, FACTS + 3, 9, 7))
     assert share.shape == (2, 1, 9, 7)

@@ -1,10 +1,13 @@
 """Temporal and spatial alignment of two versions of a video, for VapourSynth."""
 
+from .analysis.alignment import Alignment
 from .enums import Backend, Engine, FlowEngine, Mode, Similarity, SpatialPrecision, TemporalPrecision
+from .filters.analyse import analyse
 from .filters.spatial import spatial
 from .filters.temporal import temporal
 
 __all__ = [
+    "Alignment",
     "Backend",
     "Engine",
     "FlowEngine",
@@ -12,6 +15,7 @@ __all__ = [
     "Similarity",
     "SpatialPrecision",
     "TemporalPrecision",
+    "analyse",
     "spatial",
     "temporal",
 ]

@@ -1,4 +1,4 @@
-"""Engine "flow": a network brings the flow close, Lucas-Kanade under a thin plate does the rest.
+"""Engine "flow": a network brings the flow close, Lucas-Kanade under a thin plate does the rest, a judge decides.
 
 The twin of `vs_align.flow.dis.estimate` from its start on, by the same stages. Nothing waits for the device and nothing
 depends on values: where the NumPy engine stops early, this one makes all of its steps.
@@ -14,7 +14,6 @@ from torch import Tensor
 from ..options import AlignOptions
 from ..stages import (
     BY_NOISE,
-    COARSE,
     FINE,
     FLAT,
     GENERAL_CELLS,
@@ -35,10 +34,6 @@ from .thin_plate import learned_curvature, plated, settled, straightened
 
 __all__ = ["Answer", "Estimate", "Network", "Opinions", "estimate", "opinions"]
 
-TRUST: float | None = 2.0
-"""Error that the network expects, in pixels, at which a cell's grey values count half; None: they count everywhere."""
-COARSELY = False
-"""Whether the network's flow is first improved at a quarter of the size."""
 # Conjugate gradients in a step that others follow, without a hole to be filled: "dis" stops there, or before.
 _ITERATIONS = 10
 # The scale at which the shift that most of the picture shares is looked for, and the pixels of a cell of the network's.
@@ -259,7 +254,7 @@ def _attempted(
     shown = _filled(ref, clip, keep, start, 1) if masked else ref
     with torch.autocast(device, torch.float16, enabled=device == "cuda"):
         answer = net(shown, clip, start)
-    return pair, answer, _finely(pair, answer.flow.float(), answer.spread.float(), options)
+    return pair, answer, _finely(pair, answer.flow.float(), options)
 
 
 def _opinions(pair: _Pair, answer: Answer, refined: Tensor) -> Opinions:
@@ -285,30 +280,24 @@ def _begun(pair: _Pair) -> Tensor:
     return shift.expand(-1, -1, height // _CELL, width // _CELL).contiguous()
 
 
-def _finely(pair: _Pair, grid: Tensor, spread: Tensor, options: AlignOptions) -> Tensor:
+def _finely(pair: _Pair, grid: Tensor, options: AlignOptions) -> Tensor:
     half, full = FINE[options.precision]
-    if COARSELY:
-        grid, _ = _refined(pair, grid, spread, COARSE, COARSE.curvature)
-    grid, curvature = _refined(pair, grid, spread, half, half.curvature)
+    grid, curvature = _refined(pair, grid, half, half.curvature)
     if options.precision >= 3:
         pair.match_blur(grid)
-    return _refined(pair, grid, spread, full, curvature)[0]
+    return _refined(pair, grid, full, curvature)[0]
 
 
-def _refined(
-    pair: _Pair, grid: Tensor, spread: Tensor, stage: Stage, curvature: Tensor | float
-) -> tuple[Tensor, Tensor | float]:
+def _refined(pair: _Pair, grid: Tensor, stage: Stage, curvature: Tensor | float) -> tuple[Tensor, Tensor | float]:
     """Return a flow in pixels of the picture, improved at a stage's scale, and the curvature to expect of it."""
     level = pair.level(stage.scale, grid)
     rows = level.clip.shape[-2] // stage.cell
     grid = resampled(grid, rows) / stage.scale
-    trusted = None if TRUST is None else 1 / (1 + (resampled(spread, rows) / TRUST) ** 2)
     stiffness = (curvature * stage.unit) ** -2
     all_of_them = stage.steps == 1 or pair.masked
     iterations = stage.iterations if all_of_them else min(stage.iterations, _ITERATIONS)
     for step in range(stage.steps):
         found = evidence(level.ref, level.clip, grid, stage.cell, level.keep)
-        found = found if trusted is None else found.times(trusted)
         straight = straightened(grid, found)
         moved = settled(found, grid, stiffness, iterations, straight)
         if stage.by_chance and step == 0:

@@ -45,8 +45,9 @@ class Judge(nn.Module):
         """Return the share of the network's flow, 0 to 1, shape (B, 1, h, w), from facts and memory."""
         x = F.leaky_relu(self.first(seen), 0.1)
         x = torch.cat([x, x.mean((2, 3), keepdim=True).expand_as(x)], 1)
-        x = self.out(F.leaky_relu(self.second(x), 0.1))
-        return ((torch.sigmoid(x) - _NOTHING) / (1 - _NOTHING)).clamp(min=0)
+        share = torch.sigmoid(self.out(F.leaky_relu(self.second(x), 0.1)))
+        # In training nothing is cut off, since what is cut off learns nothing.
+        return share if self.training else ((share - _NOTHING) / (1 - _NOTHING)).clamp(min=0)
 
 
 def facts(own: Tensor, refined: Tensor, spread: Tensor, left: Tensor, texture: Tensor) -> Tensor:

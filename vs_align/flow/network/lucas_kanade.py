@@ -55,10 +55,6 @@ class Evidence:
         """Shape (B, 1, h, w)."""
         return self.tensor[:, 1, 1:]
 
-    def times(self, factor: Tensor) -> "Evidence":
-        """Return evidence that counts the less, by a factor for each cell, shape (B, 1, h, w)."""
-        return Evidence(self.tensor * factor[:, None], self.pull * factor, self.noise)
-
 
 @Constant
 def _scharr(sign: int) -> NDArray[np.float32]:

@@ -266,7 +266,7 @@ class JudgeRun(Run):
             seed=config.seed + _JUDGE_SEED,
         )
         net.requires_grad_(False)
-        net.judge.requires_grad_(True)
+        net.judge.requires_grad_(True).train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(own.seed)
             net.judge.begin()
@@ -279,7 +279,10 @@ class JudgeRun(Run):
 
     def _validated(self, ref: Tensor, clip: Tensor) -> Tensor:
         both = opinions(self.net, ref, clip, AlignOptions())
-        return both.blended(self.net.judge(both.seen))
+        self.net.judge.eval()
+        share = self.net.judge(both.seen)
+        self.net.judge.train()
+        return both.blended(share)
 
 
 def _take_over(net: AlignNet, begin: Path) -> None:
