@@ -274,7 +274,7 @@ def _listed(value):
         ("learning_rate: 5e-4", "must be a number, not '5e-4'; YAML wants a point in it"),
         ("steps: 2.5", "steps must be a whole number"),
         ("steps: true", "steps must be a number"),
-        ("steps: 0", "steps must be 1 or more"),
+        ("steps: -1", "steps must be 0 or more"),
         ("mixed_precision: 1", "must be true or false"),
         ("painted: 1.5", "painted must be from 0 to 1"),
         ("painted: .nan", "painted must be from 0 to 1"),
