@@ -1,7 +1,7 @@
 """The engines of `vs_align.spatial` beside each other on the pairs of spatial_pairs.py: "dis", and "flow" in torch.
 
     python benchmarks/spatial_engines.py [--groups ghost cards] [--precision 3] [--variant 1] [--weights FILE]
-        [--device cpu] [--threads 2] [--in-half]
+        [--device cpu] [--threads 2] [--without judge]
 
 Prints Markdown: residual displacement and error of the flow for each group, what the network alone reaches, then what
 is promised of engine "flow" beside what was measured. No picture of these pairs was in the network's training.
@@ -24,6 +24,7 @@ from spatial_pairs import GROUPS, SIZE, Pair, pairs
 from vs_align.filters.spatial import POOR
 from vs_align.flow.align import AlignOptions, align
 from vs_align.flow.network import align as twin
+from vs_align.flow.network import engine
 from vs_align.flow.network.model import AlignNet
 from vs_align.flow.network.pipeline import projective_start
 from vs_align.flow.network.weights import load_weights, located
@@ -83,18 +84,18 @@ def results(options: argparse.Namespace, net: AlignNet) -> Iterator[tuple[str, d
     """Yield each group and, for each engine, (pair's name, figures, seconds)."""
     asked = AlignOptions(precision=options.precision)
     for group in options.groups:
-        found: dict[str, list] = {engine: [] for engine in options.engines}
+        found: dict[str, list] = {name: [] for name in options.engines}
         for pair in pairs(group, SIZE, options.variant):
             ideal = warp(pair.clip, pair.flow_true)
-            for engine in options.engines:
-                if engine == "dis":
+            for name in options.engines:
+                if name == "dis":
                     one = by_dis(pair, asked)
-                elif engine == "flow":
+                elif name == "flow":
                     one = by_flow(pair, asked, net, options.device)
                 else:
                     one = by_network(pair, net, options.device)
                 figures = measure(pair, warp(pair.clip, one.flow), one.flow, one.says, ideal)
-                found[engine].append((pair.name, figures, one.seconds))
+                found[name].append((pair.name, figures, one.seconds))
         yield group, found
 
 
@@ -118,7 +119,7 @@ def print_promises(measured: dict[str, dict[str, list]]) -> None:
     for label, (groups, most, share) in limits.items():
         if not all(group in measured for group in groups):
             continue
-        dis, flow = ([one for g in groups for one in measured[g][engine]] for engine in ("dis", "flow"))
+        dis, flow = ([one for g in groups for one in measured[g][name]] for name in ("dis", "flow"))
         for figure, name in (("residual", "residual px"), ("flow_error", "flow error px")):
             theirs, ours = average(dis, figure), average(flow, figure)
             limit = most if share is None else share * theirs
@@ -126,6 +127,21 @@ def print_promises(measured: dict[str, dict[str, list]]) -> None:
             body.append([label, name, f"{theirs:.3f}", f"{ours:.3f}" if kept else f"**{ours:.3f}**", f"<= {limit:.3f}"])
     print("\n## Must hold\n")
     table(["", "figure", "dis", "flow", "asked for"], body)
+
+
+def take_out(part: str, net: AlignNet) -> None:
+    """Leave a part of engine "flow" out, for this run."""
+    if part == "judge":
+        net.judge = None
+    elif part == "shift":
+        engine._begun = lambda pair: torch.zeros(len(pair.clip), 2, *(side // 8 for side in pair.clip.shape[2:]))
+    elif part == "homography":
+        globals()["POOR"] = 2.0
+    elif part == "memory":
+        update = net.update.forward
+        net.update.forward = lambda alike, features, memory: update(alike, features, torch.zeros_like(memory))
+    elif part == "updates":
+        net.updates = (1, 1, 1, 1)
 
 
 def arguments() -> argparse.Namespace:
@@ -136,6 +152,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--precision", type=int, default=3)
     parser.add_argument("--variant", type=int, default=0)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--without", choices=("judge", "shift", "homography", "memory", "updates"), help="leave it out")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
@@ -147,6 +164,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     net = load_weights(located(options.weights), options.device)
+    if options.without:
+        take_out(options.without, net)
     print(f"torch {torch.__version__} on {options.device}, OpenCV {cv2.__version__}, precision {options.precision}, ")
     print(f"variant {options.variant}, {SIZE[0]}x{SIZE[1]}\n")
     measured = {}
