@@ -16,6 +16,16 @@ import vapoursynth as vs
 
 FOOTAGE = Path(__file__).resolve().parents[2] / "shared" / "footage"
 needs_footage = pytest.mark.skipif(not FOOTAGE.is_dir(), reason="the shared footage is not here")
+RGB_FORMATS = {
+    "8": vs.RGB24,
+    "9": vs.core.query_video_format(vs.RGB, vs.INTEGER, 9).id,
+    "10": vs.RGB30,
+    "12": vs.RGB36,
+    "16": vs.RGB48,
+    "half": vs.RGBH,
+    "float": vs.RGBS,
+}
+EACH_RGB_FORMAT = pytest.mark.parametrize("format", RGB_FORMATS.values(), ids=RGB_FORMATS)
 
 
 def props(clip: vs.VideoNode, frames: Sequence[int] | None = None) -> list[dict]:

@@ -23,7 +23,7 @@ from vs_align.similarity._malta import (  # noqa: E402
 from vs_align.similarity._opsin import Blur, erode, srgb_to_linear, subsample  # noqa: E402
 from vs_align.similarity.butteraugli_torch import ButteraugliTorch  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_torch_thread")]
 
 FOOTAGE = Path(__file__).parents[2] / "shared" / "footage"
 CPU = torch.device("cpu")
@@ -35,15 +35,6 @@ needs_footage = pytest.mark.skipif(not FOOTAGE.is_dir(), reason="no footage here
 @pytest.fixture(scope="module")
 def measure():
     return ButteraugliTorch()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Beside other processes a team of threads waits more than it works."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def picture(height, width, seed=0):

@@ -18,7 +18,7 @@ from vs_align.train.flow.loss import judge_loss  # noqa: E402
 from vs_align.train.flow.ranks import Ranks  # noqa: E402
 from vs_align.train.flow.trainer import JudgeRun, train  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_torch_thread")]
 
 SIZES = {"features": 8, "memory": 4, "width": 12, "reach": 2, "updates": (1, 1, 1, 1)}
 TINY = FlowConfig(
@@ -26,14 +26,6 @@ TINY = FlowConfig(
     validation_pairs=2, checkpoint_every=2, net=NetConfig(**SIZES),
 )  # fmt: skip
 ONE = Ranks(0, 1, torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def numbers(*shape, seed=0):

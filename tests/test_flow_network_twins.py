@@ -22,21 +22,12 @@ from vs_align.flow.network import engine, geometry, looks, lucas_kanade, thin_pl
 from vs_align.flow.network.align import align  # noqa: E402
 from vs_align.flow.options import AlignOptions  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_torch_thread")]
 
 CPU = torch.device("cpu")
 EACH_PRECISION = pytest.mark.parametrize("precision", [1, 2, 3, 4])
 GRIDS = pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 1), (2, 3), (7, 5), (40, 60)])
 WORLD = Waves(1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Many small steps: threads that wait for each other would take most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # ---------------------------------------------------------------- pictures, flows, and the way to torch and back

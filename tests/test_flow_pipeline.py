@@ -30,7 +30,7 @@ from vs_align.flow.options import AlignOptions  # noqa: E402
 from vs_align.flow.warp import coverage, shift_statistics, warp_planes  # noqa: E402
 from vs_align.frames import light, peak  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_torch_thread")]
 
 CPU = torch.device("cpu")
 WIDTH, HEIGHT = 96, 64
@@ -43,14 +43,6 @@ TYPES = {
     "float": ("float32", None, vs.RGBS),
 }
 EACH_TYPE = pytest.mark.parametrize("kind", TYPES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import helpers
 import numpy as np
 import pytest
 import vapoursynth as vs
-from helpers import Waves, drawn, held, moving, planes, same_picture
+from helpers import EACH_RGB_FORMAT, Waves, drawn, held, moving, planes, same_picture
 from test_temporal_lazy import threads
 
 torch = pytest.importorskip("torch")
@@ -27,16 +27,6 @@ __all__ = ["threads"]
 pytestmark = pytest.mark.torch
 
 WIDTH, HEIGHT = 160, 112
-FORMATS = {
-    "8": vs.RGB24,
-    "9": vs.core.query_video_format(vs.RGB, vs.INTEGER, 9).id,
-    "10": vs.RGB30,
-    "12": vs.RGB36,
-    "16": vs.RGB48,
-    "half": vs.RGBH,
-    "float": vs.RGBS,
-}
-EACH_FORMAT = pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
 INNER = np.s_[12:-12, 12:-12]
 
 one_line = functools.partial(helpers.one_line, "vs_align.spatial")
@@ -91,7 +81,7 @@ def numbers(clip, n=0):
 # ---------------------------------------------------------------- what comes out
 
 
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 def test_a_shifted_picture_is_put_where_it_belongs_in_every_format(format):
     clip, ref = textured(1.3, -0.8, format=format), textured()
     aligned = spatial(clip, ref)
@@ -132,7 +122,7 @@ def test_the_output_has_refs_length_and_rate_and_the_last_frame_of_clip_is_held(
     assert aligned.get_frame(5).format.id == vs.RGB48
 
 
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 @pytest.mark.parametrize("stabilize", [0, 1])
 def test_identical_frames_come_out_bit_for_bit_and_the_network_is_not_asked(asked, format, stabilize):
     clip = textured(format=format, length=2)
@@ -142,7 +132,7 @@ def test_identical_frames_come_out_bit_for_bit_and_the_network_is_not_asked(aske
     assert not asked
 
 
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 def test_unrelated_pictures_are_left_alone(format):
     clip = textured(seed=1, format=format).std.SetFrameProps(_FieldBased=1)
     for ref in (textured(seed=2), textured().std.BlankClip()):
@@ -292,7 +282,7 @@ def test_a_rotation_is_found_from_a_homography_also_where_nobody_asks_for_one(wi
     assert away.mean() < 3
 
 
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 def test_alpha_is_white_where_the_output_comes_from_inside_clip(format):
     clip, ref = textured(2.0, 0, format=format), textured()
     frame = spatial(clip, ref, alpha=True).get_frame(0)
@@ -529,7 +519,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU her
 
 @needs_gpu
 @pytest.mark.parametrize("precision", [1, 2, 3, 4])
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 def test_a_gpu_gives_what_the_cpu_gives(format, precision):
     clip, ref = textured(1.3, -0.8, format=format), textured()
     ours, other = (spatial(clip, ref, precision=precision, device=device, alpha=True) for device in ("cuda", "cpu"))

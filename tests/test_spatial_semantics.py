@@ -6,23 +6,13 @@ import cv2
 import numpy as np
 import pytest
 import vapoursynth as vs
-from helpers import drawn, held, moving, planes, props, retime, same_picture
+from helpers import EACH_RGB_FORMAT, RGB_FORMATS, drawn, held, moving, planes, props, retime, same_picture
 
 import vs_align
 from vs_align.flow.align import Alignment
 from vs_align.flow.warp import coverage, warp_planes
 
 WIDTH, HEIGHT = 70, 50
-FORMATS = {
-    "8": vs.RGB24,
-    "9": vs.core.query_video_format(vs.RGB, vs.INTEGER, 9).id,
-    "10": vs.RGB30,
-    "12": vs.RGB36,
-    "16": vs.RGB48,
-    "half": vs.RGBH,
-    "float": vs.RGBS,
-}
-EACH_FORMAT = pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
 WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 
 
@@ -81,7 +71,7 @@ def wavy(height=HEIGHT, width=WIDTH):
 # ---------------------------------------------------------------- what comes out
 
 
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 @pytest.mark.parametrize("ref_format", [vs.RGB24, vs.RGBS])
 def test_the_output_has_refs_size_length_and_rate_and_clips_format(engine, format, ref_format):
     engine.flow = (0.3, 0.2)
@@ -94,7 +84,7 @@ def test_the_output_has_refs_size_length_and_rate_and_clips_format(engine, forma
     assert aligned.get_frame(5).format.id == format
 
 
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 def test_identical_frames_come_out_bit_for_bit_and_nothing_is_estimated(engine, format):
     engine.flow = (5, 5)
     clip, ref = scene(format=format), scene(format=format)
@@ -136,7 +126,7 @@ def test_identical_float_frames_with_bad_samples_come_out_bit_for_bit(engine):
     assert not engine.asked
 
 
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 def test_where_there_is_nothing_to_move_clip_comes_out(engine, format):
     engine.flow, engine.residual = None, 0.9
     clip = scene(1, format)
@@ -148,7 +138,7 @@ def test_where_there_is_nothing_to_move_clip_comes_out(engine, format):
         assert frame["AlignResidual"] == pytest.approx(0.9)
 
 
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 def test_a_whole_displacement_copies_samples(engine, format):
     engine.flow = (3, -2)
     clip = scene(1, format)
@@ -160,7 +150,7 @@ def test_a_whole_displacement_copies_samples(engine, format):
     assert frame["AlignMaxShift"] == pytest.approx(math.hypot(3, 2))
 
 
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 @pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (35, 25), (101, 80)])
 def test_the_planes_are_sampled_where_the_flow_says(engine, format, size):
     clip, ref = scene(1, format, 1), scene(2, length=1, width=size[0], height=size[1])
@@ -179,7 +169,7 @@ def test_the_planes_are_sampled_where_the_flow_says(engine, format, size):
 def test_overshoot_stays_in_the_formats_range(engine):
     engine.flow = (0.5, 0.5)
     board = (np.add.outer(np.arange(HEIGHT) // 6, np.arange(WIDTH) // 6) % 2).astype(np.float64)
-    for format, top in ((vs.RGB30, 1023), (vs.RGB36, 4095), (FORMATS["9"], 511)):
+    for format, top in ((vs.RGB30, 1023), (vs.RGB36, 4095), (RGB_FORMATS["9"], 511)):
         result = planes(vs_align.spatial(samples([board * top] * 3, format), scene(2, length=1)), 0)
         assert (min(part.min() for part in result), max(part.max() for part in result)) == (0, top)
     (red, _, _) = planes(vs_align.spatial(samples([board] * 3, vs.RGBS), scene(2, length=1)), 0)
@@ -205,7 +195,7 @@ def test_frame_n_goes_with_frame_n_and_the_last_is_held(engine):
 
 
 def test_the_estimate_sees_the_same_luma_at_every_depth(engine):
-    for format in FORMATS.values():
+    for format in RGB_FORMATS.values():
         vs_align.spatial(scene(1, format, 1), scene(2, format, 1)).get_frame(0).close()
     first = engine.asked[-1]
     for clip, ref, mask, _ in engine.asked:
@@ -431,7 +421,7 @@ def alpha_of(clip, n=0):
         return alpha.format, np.array(alpha[0])
 
 
-@EACH_FORMAT
+@EACH_RGB_FORMAT
 def test_alpha_is_white_where_the_output_comes_from_inside_clip(engine, format):
     engine.flow = (5, -3)
     clip = scene(1, format)

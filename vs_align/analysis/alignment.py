@@ -16,7 +16,6 @@ from ..matching.known_rates import KnownRate, explain
 from ..matching.segments import Break, Segment, breaks, segments
 from . import store
 from .clip_info import ClipInfo
-from .geometry import Geometry
 from .pick import pick
 from .timecodes import timecodes_ms
 
@@ -73,7 +72,7 @@ class Drift:
 
 
 @dataclass(frozen=True, eq=False)
-class Alignment:
+class Alignment(store.Contents):
     """Which frame of clip each frame of ref is, and what follows from that.
 
     Attributes:
@@ -85,14 +84,6 @@ class Alignment:
         similarity: the measure.
         geometry: the scale and shift under which the pictures were compared; None: as they are.
     """
-
-    frame: NDArray[np.int64]
-    score: NDArray[np.float64]
-    confidence: NDArray[np.float64]
-    clip: ClipInfo
-    ref: ClipInfo
-    similarity: str
-    geometry: Geometry | None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -241,10 +232,7 @@ class Alignment:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the alignment to a file, whole or not at all: CSV where its name ends in ".csv", else JSON."""
-        contents = store.Contents(
-            self.frame, self.score, self.confidence, self.clip, self.ref, self.similarity, self.geometry
-        )
-        store.write(_path(Checks("vs_align.Alignment.save"), path), contents)
+        store.write(_path(Checks("vs_align.Alignment.save"), path), self)
 
     @classmethod
     def load(
@@ -272,7 +260,7 @@ class Alignment:
             difference = info.difference(ClipInfo.of(check.clip(node, name)))
             if difference:
                 check.value_error(f"{where.name} is refused: it is of another pair, {name} has {difference}.")
-        return cls(*found)
+        return cls(**vars(found))
 
 
 def _path(check: Checks, path: object) -> Path:

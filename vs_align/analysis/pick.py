@@ -4,12 +4,9 @@ import vapoursynth as vs
 
 from ..checks import Checks
 from ..matching.paths import Path
-from ..similarity.shifted import Shifted
+from ..similarity.shifted import NOT_OF_THE_PICK, Shifted
 
-__all__ = ["NOT_OF_THE_PICK", "pick", "play"]
-
-NOT_OF_THE_PICK = ["_AbsoluteTime", "_SceneChangePrev", "_SceneChangeNext", "_DurationNum", "_DurationDen"]
-"""Properties that belong to a frame's old place."""
+__all__ = ["pick", "play"]
 
 
 def pick(clip: vs.VideoNode, frames: list[int], fps: tuple[int, int]) -> vs.VideoNode:

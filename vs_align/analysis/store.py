@@ -10,10 +10,10 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,9 @@ class StoreError(ValueError):
     """Says why a file is refused, in one line."""
 
 
-class Contents(NamedTuple):
-    """What a file holds; see `Alignment` for the meaning of each."""
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What a file holds; see `Alignment`, which is it, for the meaning of each."""
 
     frame: NDArray[np.int64]
     score: NDArray[np.float64]

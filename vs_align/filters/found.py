@@ -10,13 +10,10 @@ import vapoursynth as vs
 from ..matching.rates import RateMap
 from ..matching.window import Match, Window, confidence
 from ..similarity.measure import Scores
-from ..similarity.shifted import Shifted
+from ..similarity.shifted import NOT_OF_THE_PICK, Shifted
 from . import overlay
 
-__all__ = ["NOT_OF_THE_PICK", "Found", "Picker", "Plan", "match_at"]
-
-NOT_OF_THE_PICK = ["_AbsoluteTime", "_SceneChangePrev", "_SceneChangeNext", "_DurationNum", "_DurationDen"]
-"""Properties that a frame does not take along to another place."""
+__all__ = ["Found", "Picker", "Plan", "match_at"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ def _heavy(
     else:
         purpose = f'similarity="butteraugli" (precision 2) without the plugins {VSHIP.home} and {JULEK.home}'
         check.package(("torch",), "torch", purpose)
-    device = _torch_device(check, options.device)
+    device = check.torch_device(options.device)
     # Imported here because torch takes seconds.
     from ..similarity.learned import EngineMeasure
 
@@ -109,16 +109,3 @@ def _topiq(check: Checks, device: str, options: MeasureOptions) -> Any:
         return Topiq(device, weights=options.weights, half=device != "cpu")
     except (ModelError, ImportError) as error:
         check.runtime_error(str(error))
-
-
-def _torch_device(check: Checks, device: str | None) -> str:
-    import torch
-
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu" and not torch.cuda.is_available():
-        check.runtime_error(
-            f"device={device!r} needs a build of PyTorch with CUDA, see https://pytorch.org/get-started; "
-            'or use device="cpu".'
-        )
-    return device

@@ -15,7 +15,8 @@ from ..frames import cache_budget, keep_cached
 from ..matching.rates import RateMap
 from ..similarity.measure import Measure
 from ..similarity.plugins import VSHIP
-from .found import NOT_OF_THE_PICK, Plan
+from ..similarity.shifted import NOT_OF_THE_PICK
+from .found import Plan
 from .measures import HEAVY, MeasureOptions, build_measure
 from .modes import WHOLE, WITHOUT_SCORES, ModeOptions, mapped, searched
 

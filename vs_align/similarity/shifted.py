@@ -2,7 +2,10 @@
 
 import vapoursynth as vs
 
-__all__ = ["Shifted"]
+__all__ = ["NOT_OF_THE_PICK", "Shifted"]
+
+NOT_OF_THE_PICK = ["_AbsoluteTime", "_SceneChangePrev", "_SceneChangeNext", "_DurationNum", "_DurationDen"]
+"""Properties that a frame does not take along to another place."""
 
 _MOST_KEPT = 256
 
