@@ -2,11 +2,12 @@
 
     python benchmarks/temporal_accuracy.py [--footage ../shared/footage] [--measures planestats structure] [--tr 20]
     python benchmarks/temporal_accuracy.py --modes match dtw --offset 7
+    python benchmarks/temporal_accuracy.py --modes match dtw --offset 7 --geometry --measures structure
 
 Clip is a degraded copy of each film with dropped and repeated frames, ref the film itself, both at 480x360 in grey.
 "Right" is the true frame, or one that the clean film cannot tell from it (mean luma difference below 0.35 of 255);
 where the true frame was dropped, either of the nearest that are left. With an offset, clip lacks so many frames at its
-beginning. Prints the share of right frames per film and degradation, then the means, the share within one frame, and
+beginning. With --geometry the geometry that `vs_align.analyse` finds is handed to `temporal`. Prints the share of right frames per film and degradation, then the means, the share within one frame, and
 how often the result steps back.
 """
 
@@ -59,6 +60,36 @@ def cropped(pictures: Pictures) -> Pictures:
     return encode([cv2.resize(c, (width, height), interpolation=cv2.INTER_CUBIC) for c in cut], 22)
 
 
+def zoomed(pictures: Pictures) -> Pictures:
+    """A 2 % zoom, x264 crf 22."""
+    height, width = pictures[0].shape[:2]
+    top, left = height / 100, width / 100
+    matrix = np.array([[1.02, 0, -1.02 * left], [0, 1.02, -1.02 * top]])
+    return encode([cv2.warpAffine(p, matrix, (width, height), flags=cv2.INTER_CUBIC) for p in pictures], 22)
+
+
+def lettered(pictures: Pictures) -> Pictures:
+    """Hard subtitles that change every two seconds and a logo in a corner, x264 crf 22."""
+    height, width = pictures[0].shape[:2]
+    out = []
+    for n, picture in enumerate(pictures):
+        drawn = picture.copy()
+        cv2.putText(drawn, "CHANNEL 5", (width - 130, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (230, 230, 230), 2)
+        if n // 50 % 2 == 0:
+            text = f"A line of dialogue, number {n // 50 + 1}."
+            for colour, thick in (((0, 0, 0), 5), ((255, 255, 255), 2)):
+                cv2.putText(drawn, text, (40, height - 30), cv2.FONT_HERSHEY_SIMPLEX, 0.8, colour, thick)
+        out.append(drawn)
+    return encode(out, 22)
+
+
+def scaled(pictures: Pictures) -> Pictures:
+    """Down to 320x240 and up again by other filters, x264 crf 22 at that size."""
+    height, width = pictures[0].shape[:2]
+    small = encode([cv2.resize(p, (320, 240), interpolation=cv2.INTER_AREA) for p in pictures], 22)
+    return [cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in small]
+
+
 def faded(pictures: Pictures) -> Pictures:
     """A slow drift of brightness by 25 %, x264 crf 22."""
     gains = 1 - 0.25 * np.sin(np.linspace(0, np.pi, len(pictures)))
@@ -70,9 +101,12 @@ DEGRADATIONS: dict[str, Callable[[Pictures], Pictures]] = {
     "crf 38": lambda pictures: encode(pictures, 38),
     "colour, gamma": graded,
     "soft, grain": soft_and_grain,
-    "fade": faded,
-    "zoom, colour, crf 30, grain": zoom_colour_grain,
+    "2 % zoom": zoomed,
     "5 % crop": cropped,
+    "subtitle, logo": lettered,
+    "fade": faded,
+    "240p": scaled,
+    "zoom, colour, crf 30, grain": zoom_colour_grain,
 }
 
 
@@ -108,6 +142,8 @@ def main() -> None:
     parser.add_argument("--offset", type=int, default=0)
     parser.add_argument("--lag", type=int)
     parser.add_argument("--penalty", type=float)
+    parser.add_argument("--degradations", nargs="*", default=list(DEGRADATIONS))
+    parser.add_argument("--geometry", action="store_true", help="hand temporal the geometry that analyse finds")
     options = parser.parse_args()
     for_path = {"lag": options.lag, "penalty": options.penalty}
     found: dict[tuple[str, str, str], list[tuple[float, float, int]]] = {}
@@ -115,12 +151,15 @@ def main() -> None:
         film = read(options.footage / name, *SIZE, FRAMES)
         shown = dropped_and_repeated(len(film))[options.offset :]
         ref, grey = in_memory(luma(film), vs.GRAY8), luma(film)
-        for degradation, degrade in DEGRADATIONS.items():
-            pictures = luma(degrade(film))
+        for degradation in options.degradations:
+            pictures = luma(DEGRADATIONS[degradation](film))
             clip = in_memory([pictures[frame] for frame in shown], vs.GRAY8)
+            geometry = vs_align.analyse(clip, ref).geometry if options.geometry else None
             for measure, mode in itertools.product(options.measures, options.modes):
                 more = for_path if mode == "dtw" else {}
-                synced = vs_align.temporal(clip, ref, tr=options.tr, similarity=measure, mode=mode, **more)
+                synced = vs_align.temporal(
+                    clip, ref, tr=options.tr, similarity=measure, mode=mode, geometry=geometry, **more
+                )
                 chosen = [int(frame.props["AlignFrame"]) for frame in synced.frames(close=True)]
                 right, near = judge(grey, shown, chosen)
                 back = sum(after < before for before, after in itertools.pairwise(chosen))

@@ -78,15 +78,19 @@ class Checks:
 
     def same_picture(self, a: vs.VideoNode, a_name: str, b: vs.VideoNode, b_name: str) -> None:
         """Refuse two clips that differ in format or size."""
-        if a.format.id != b.format.id:
-            self.value_error(
-                f"{a_name} and {b_name} must have the same format, not {a.format.name} and {b.format.name}; "
-                "convert one with core.resize."
-            )
+        self.same_format(a, a_name, b, b_name)
         if (a.width, a.height) != (b.width, b.height):
             self.value_error(
                 f"{a_name} and {b_name} must have the same size, not {a.width}x{a.height} and "
                 f"{b.width}x{b.height}; resize one with core.resize."
+            )
+
+    def same_format(self, a: vs.VideoNode, a_name: str, b: vs.VideoNode, b_name: str) -> None:
+        """Refuse two clips that differ in format."""
+        if a.format.id != b.format.id:
+            self.value_error(
+                f"{a_name} and {b_name} must have the same format, not {a.format.name} and {b.format.name}; "
+                "convert one with core.resize."
             )
 
     def integer(self, value: object, name: str, minimum: int) -> int:

@@ -249,18 +249,43 @@ class Alignment(store.Contents):
             OSError: it cannot be read.
         """
         check = Checks("vs_align.Alignment.load")
-        where = _path(check, path)
+        found = cls._read(check, _path(check, path))
+        found._must_be_of(
+            check,
+            Path(path).name,
+            None if clip is None else check.clip(clip, "clip"),
+            None if ref is None else check.clip(ref, "ref"),
+        )
+        return found
+
+    @classmethod
+    def given(
+        cls, check: Checks, value: "Alignment | str | PathLike[str]", clip: vs.VideoNode, ref: vs.VideoNode
+    ) -> "Alignment":
+        """Return the alignment that an argument is or names, on behalf of another function; another pair is refused."""
+        if isinstance(value, Alignment):
+            value._must_be_of(check, "alignment", clip, ref)
+            return value
+        where = Path(fspath(value))
         try:
-            found = store.read(where)
+            found = cls._read(check, where)
+        except OSError as error:
+            check.runtime_error(f"{where} cannot be read: {error.strerror}.")
+        found._must_be_of(check, where.name, clip, ref)
+        return found
+
+    @classmethod
+    def _read(cls, check: Checks, path: Path) -> "Alignment":
+        try:
+            return cls(**vars(store.read(path)))
         except store.StoreError as error:
-            check.value_error(f"{where.name} is refused: {error}.")
-        for name, node, info in (("clip", clip, found.clip), ("ref", ref, found.ref)):
-            if node is None:
-                continue
-            difference = info.difference(ClipInfo.of(check.clip(node, name)))
+            check.value_error(f"{path.name} is refused: {error}.")
+
+    def _must_be_of(self, check: Checks, what: str, clip: vs.VideoNode | None, ref: vs.VideoNode | None) -> None:
+        for name, node, info in (("clip", clip, self.clip), ("ref", ref, self.ref)):
+            difference = None if node is None else info.difference(ClipInfo.of(node))
             if difference:
-                check.value_error(f"{where.name} is refused: it is of another pair, {name} has {difference}.")
-        return cls(**vars(found))
+                check.value_error(f"{what} is refused: it is of another pair, {name} has {difference}.")
 
 
 def _path(check: Checks, path: object) -> Path:

@@ -94,6 +94,14 @@ class Geometry:
         )
         return Geometry(self.scale_x, self.scale_y, self.shift_x, self.shift_y, common)
 
+    def fits(self, clip: vs.VideoNode, ref: vs.VideoNode) -> bool:
+        """Say whether what both have in common lies within the pictures of these clips, but for a pixel."""
+        box, reached = self.common, _reached(self)
+        return all(
+            part.left >= -1 and part.top >= -1 and part.right <= node.width + 1 and part.bottom <= node.height + 1
+            for part, node in ((box, ref), (reached, clip))
+        )
+
     def applied(self, clip: vs.VideoNode, ref: vs.VideoNode) -> tuple[vs.VideoNode, vs.VideoNode]:
         """Bring clip to ref's geometry and crop both to what they have in common.
 

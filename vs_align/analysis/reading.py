@@ -3,12 +3,15 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 
 import vapoursynth as vs
 
-__all__ = ["Progress", "in_order"]
+__all__ = ["Progress", "Report", "in_order"]
+
+type Report = Callable[[str, int, int], object]
+"""Is told what is being done, how many steps are, and how many there are in all."""
 
 _LOG = logging.getLogger("vs_align")
 _SECONDS_BETWEEN_NOTES = 5.0
@@ -16,20 +19,25 @@ _AHEAD = 16
 
 
 class Progress:
-    """Notes on how far a long work is, through the logger "vs_align": none in its first seconds.
+    """Says how far a long work is.
 
     Args:
         what: what is being done.
         total: how many steps that takes.
+        report: is told of each step. None: notes to the logger "vs_align", none in the first seconds.
     """
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, report: Report | None = None) -> None:
         self._what, self._total, self._done = what, total, 0
+        self._report = report
         self._last = time.monotonic()
 
     def step(self) -> None:
         """Take note of one more step."""
         self._done += 1
+        if self._report is not None:
+            self._report(self._what, self._done, self._total)
+            return
         now = time.monotonic()
         if now - self._last >= _SECONDS_BETWEEN_NOTES:
             self._last = now

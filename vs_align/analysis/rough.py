@@ -8,7 +8,7 @@ from ..frames import plane
 from ..matching.dtw import dtw
 from ..matching.paths import Band, Penalties, Steps
 from ..similarity.structure import structure_picture
-from .reading import Progress, in_order
+from .reading import Progress, Report, in_order
 
 __all__ = ["features", "rough_map", "scaled_penalties", "strange_from"]
 
@@ -25,15 +25,16 @@ _STEP = 0.02
 _OTHERS = 0.75
 
 
-def features(clip: vs.VideoNode, what: str) -> Features:
+def features(clip: vs.VideoNode, what: str, report: Report | None = None) -> Features:
     """Read a clip once, in order, and return its small, locally normalised pictures, shape (N, pixels).
 
     Args:
         clip: GRAY8, of the size of the features.
         what: what the notes on the progress call it.
+        report: as for `Progress`.
     """
     found = np.empty((clip.num_frames, clip.width * clip.height), np.uint8)
-    progress = Progress(f"reading {what}", clip.num_frames)
+    progress = Progress(f"reading {what}", clip.num_frames, report)
     for n, frame in in_order(clip, range(clip.num_frames)):
         found[n] = structure_picture(plane(frame, 0).astype(np.float32)).ravel()
         progress.step()

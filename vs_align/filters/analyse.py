@@ -1,5 +1,6 @@
 """`vs_align.analyse`: the matches of a whole clip."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ..analysis.alignment import Alignment
 from ..analysis.clip_info import ClipInfo
 from ..analysis.geometry import Box, Geometry, find_box, fit_geometry, luma
-from ..analysis.reading import Progress, in_order
+from ..analysis.reading import Progress, Report, in_order
 from ..analysis.rough import features, rough_map, scaled_penalties, strange_from
 from ..analysis.strangers import without_strangers
 from ..checks import Checks, shown
@@ -56,13 +57,13 @@ def analyse(
     ref_rate: Fraction | int | float | str | None = None,
     engine: str | Engine | None = None,
     device: str | None = None,
+    progress: Callable[[str, int, int], object] | None = None,
 ) -> Alignment:
     """Find for each frame of ref the frame of clip that shows the same picture, and what follows from all of them.
 
     Both clips are read from beginning to end: once in small, for a rough map and the geometry, and once for the
     measure. Of all maps that never go back the one with the smallest sum of distances is taken (dynamic time warping),
-    where holding or skipping clip's frames costs a little. Notes on the progress go to the logger "vs_align". It can be
-    interrupted.
+    where holding or skipping clip's frames costs a little. It can be interrupted.
 
     Args:
         clip, ref: of any formats, sizes, lengths and rates.
@@ -73,6 +74,8 @@ def analyse(
             None: 20, or all frames where that is little work.
         clip_rate, ref_rate: frame rates, where the clips do not say them, or say something else: 24, "24000/1001".
         engine, device: as in `vs_align.temporal`.
+        progress: is told after each step what is being done, how many steps are, and how many there are in all:
+            ("comparing", 120, 86400). None: notes go to the logger "vs_align".
 
     Returns:
         The alignment.
@@ -91,13 +94,15 @@ def analyse(
     measure = check.choice(similarity, "similarity", Similarity)
     reach = _reach(check, tr, clip.num_frames, ref.num_frames)
     options = _options(check, measure, engine, device)
+    if progress is not None and not callable(progress):
+        check.type_error(f"progress must be a function of three arguments, not {type(progress).__name__}.")
     if geometry is not None and not isinstance(geometry, Geometry):
         check.choice(geometry, "geometry", _Auto)
     infos = [
         ClipInfo.of(node, _rate(check, rate, name))
         for node, rate, name in ((clip, clip_rate, "clip_rate"), (ref, ref_rate, "ref_rate"))
     ]
-    pair = _Pair(clip, ref, luma(clip), luma(ref), _free(infos[0].rate, infos[1].rate))
+    pair = _Pair(clip, ref, luma(clip), luma(ref), _free(infos[0].rate, infos[1].rate), progress)
     chosen, rough = _prepared(pair, geometry)
     search = _search(check, pair, chosen, rough, options, reach)
     frame, score, sure, strange = search.matches()
@@ -107,13 +112,14 @@ def analyse(
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """The two clips, their lumas, and the advances of clip per ref frame that are to be expected."""
+    """The two clips, their lumas, the advances of clip per ref frame that are to be expected, and who hears of it."""
 
     clip: vs.VideoNode
     ref: vs.VideoNode
     small_clip: vs.VideoNode
     small_ref: vs.VideoNode
     free: tuple[int, int]
+    report: Report | None
 
 
 def _reach(check: Checks, tr: object, clip_length: int, ref_length: int) -> int | None:
@@ -185,7 +191,9 @@ def _size(geometry: Geometry, area: int) -> tuple[int, int]:
 def _rough(pair: _Pair, geometry: Geometry) -> tuple[Frames, list[tuple[int, int]]]:
     """Return the rough map, and the pairs of it that are surest: half of them."""
     clip, ref = geometry.reduced(pair.small_clip, pair.small_ref, *_size(geometry, _ROUGH_AREA))
-    of_ref, of_clip = features(ref, "ref, in small"), features(clip, "clip, in small")
+    of_ref, of_clip = (
+        features(node, f"{name}, in small", pair.report) for node, name in ((ref, "ref"), (clip, "clip"))
+    )
     found = rough_map(of_ref, of_clip, pair.free)
     off = np.array([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(of_ref, of_clip[found], strict=True)])
     sure = np.flatnonzero(off <= np.quantile(off, _CONFIDENT))
@@ -209,14 +217,14 @@ def _search(
     width = min(2 * reach + 1, length)
     band = Band(np.clip(rough - reach, 0, length - width), width, length)
     measure = build_measure(check, clip, ref, options, width + _SPARE, cache_budget(_MOST_HELD_BYTES))
-    return _Search(measure, band, pair.free)
+    return _Search(measure, band, pair.free, pair.report)
 
 
 class _Search:
     """Compares the candidates of each ref frame, in order, and finds the best path through the distances."""
 
-    def __init__(self, measure: Measure, band: Band, free: tuple[int, int]) -> None:
-        self._measure, self._band, self._free = measure, band, free
+    def __init__(self, measure: Measure, band: Band, free: tuple[int, int], report: Report | None) -> None:
+        self._measure, self._band, self._free, self._report = measure, band, free, report
 
     def matches(self) -> tuple[Frames, Floats, Floats, float]:
         """Return frame, score and confidence of each ref frame, and the score from which frames are strangers."""
@@ -246,7 +254,7 @@ class _Search:
         starts: list[int] = self._band.start.tolist()
         rows = np.empty((len(starts), self._band.width))
         contrast, floor = rows.copy(), 0.0
-        progress = Progress("comparing", len(starts))
+        progress = Progress("comparing", len(starts), self._report)
         fresh = _fresh(starts, self._band.width)
         arriving = in_order(self._measure.clip, (m for part in fresh for m in part))
         for n, ref in in_order(self._measure.ref, range(len(starts))):

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import vapoursynth as vs
+from numpy.typing import NDArray
 
 from ..enums import Mode
 from ..matching.baselines import pad, stretch
@@ -14,9 +16,9 @@ from .found import Found, Picker, Plan
 from .row_modes import Chooser, LagPath, row_mode
 from .scores import Candidates, duration_of, score_clip, with_window
 from .walk import Walk
-from .whole_modes import FittedMap, WholeMap, WholePath
+from .whole_modes import FittedMap, Keep, WholeMap, WholePath
 
-__all__ = ["WHOLE", "WITHOUT_SCORES", "ModeOptions", "mapped", "searched"]
+__all__ = ["WHOLE", "WITHOUT_SCORES", "ModeOptions", "known", "mapped", "searched"]
 
 WITHOUT_SCORES = (Mode.PAD, Mode.STRETCH)
 """Modes that compare nothing."""
@@ -24,17 +26,24 @@ WITHOUT_SCORES = (Mode.PAD, Mode.STRETCH)
 WHOLE = (Mode.DTW, Mode.OFFSET, Mode.LINEAR)
 """Modes that can do without a window."""
 
+type Frames = NDArray[np.int64]
+type Floats = NDArray[np.float64]
+
 # Rows of scores that stay cached for frames asked for together.
 _ROWS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeOptions:
-    """Which mode, and how it is run; see `vs_align.temporal`. ``lag`` is 0 where a mode has none."""
+    """Which mode, and how it is run; see `vs_align.temporal`. ``lag`` is 0 where a mode has none.
+
+    ``keep`` is given the path of the whole clip, where that is what is looked for.
+    """
 
     mode: Mode
     lag: int
     penalty: float
+    keep: Keep | None = None
 
 
 def searched(
@@ -63,7 +72,7 @@ def _chooser(rows: vs.VideoNode, candidates: Candidates, options: ModeOptions) -
         return LagPath(rows, walk, options.lag)
     what = f"vs_align.temporal, mode={mode.value!r}"
     if mode is Mode.DTW:
-        return WholeMap(rows, lambda: WholePath(walk, length), what)
+        return WholeMap(rows, lambda: WholePath(walk, length, options.keep), what)
     return WholeMap(rows, lambda: FittedMap(candidates, length, mode), what)
 
 
@@ -102,11 +111,28 @@ def mapped(base: vs.VideoNode, ref: vs.VideoNode, mode: Mode, plan: Plan, picked
     """
     length, rates = plan.clip_length, plan.rates
     frames = pad(ref.num_frames, length, rates.ratio) if mode is Mode.PAD else stretch(ref.num_frames, length)
-    picker = Picker(plan, mode.value, picked)
+    unknown = np.full(ref.num_frames, np.inf)
+    return known(base, ref, (frames, unknown, np.zeros_like(unknown)), plan, Picker(plan, mode.value, picked))
+
+
+def known(
+    base: vs.VideoNode, ref: vs.VideoNode, found: tuple[Frames, Floats, Floats], plan: Plan, picker: Picker
+) -> vs.VideoNode:
+    """Return the output clip where the frame map is known already.
+
+    Args:
+        base: a clip of its format, size, length and frame rate.
+        ref: the clip that is followed.
+        found: clip frame, score and confidence of each ref frame.
+        plan: what was asked for.
+        picker: makes of frame numbers frames.
+    """
+    frames, score, sure = found
+    length, rates = plan.clip_length, plan.rates
 
     def evaluate(n: int, f: vs.VideoFrame) -> vs.VideoNode:
         frame, centre = int(frames[n]), rates.centre(n)
-        match = Match(frame, frame - centre, float("inf"), 0.0)
+        match = Match(frame, frame - centre, float(score[n]), float(sure[n]))
         return picker.deliver(n, Found(match, Window(centre, 0, length - 1), None, duration_of(f)))
 
     return base.std.FrameEval(evaluate, prop_src=ref)

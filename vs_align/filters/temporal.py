@@ -3,12 +3,19 @@
 import math
 import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import vapoursynth as vs
+from numpy.typing import NDArray
 
+from ..analysis.alignment import Alignment
+from ..analysis.clip_info import ClipInfo
+from ..analysis.geometry import Geometry
 from ..checks import Checks, shown
 from ..enums import Backend, Engine, Mode, Similarity, TemporalPrecision
 from ..frames import cache_budget, keep_cached
@@ -16,9 +23,10 @@ from ..matching.rates import RateMap
 from ..similarity.measure import Measure
 from ..similarity.plugins import VSHIP
 from ..similarity.shifted import NOT_OF_THE_PICK
-from .found import Plan
+from .found import Picker, Plan
 from .measures import HEAVY, MeasureOptions, build_measure
-from .modes import WHOLE, WITHOUT_SCORES, ModeOptions, mapped, searched
+from .modes import WHOLE, WITHOUT_SCORES, ModeOptions, known, mapped, searched
+from .whole_modes import Keep
 
 __all__ = ["temporal"]
 
@@ -62,6 +70,8 @@ def temporal(
     weights: str | PathLike[str] | Mapping[str, Any] | None = None,
     lag: int | None = None,
     penalty: float | None = None,
+    geometry: Geometry | None = None,
+    alignment: Alignment | str | PathLike[str] | None = None,
 ) -> vs.VideoNode:
     """Put at each frame of ref the frame of clip that shows the same picture.
 
@@ -104,6 +114,12 @@ def temporal(
             not given. From ref's length on it is the path of the whole clip.
         penalty: for "dtw": what holding a frame and leaving out frames costs the path each time, 0 and up, as a share
             of the usual distance of matching frames (median over the windows of the smallest); 0.05 where not given.
+        geometry: how clip's picture lies in ref's, as `vs_align.analyse` finds it (``found.geometry``): frames are
+            compared under it, on what both have in common, and clip and ref may then differ in size. The output frames
+            are not changed by it.
+        alignment: for "dtw" with ``tr=None``: an `Alignment`, or the file of one. What it says is shown, and nothing is
+            compared; where it has no match, the frame of the last match is shown, or ``fallback``. A file that does not
+            exist is written when the path has been found.
 
     Returns:
         A clip of ref's length and frame rate and of out's (else clip's) format and size. Frame properties:
@@ -131,14 +147,17 @@ def temporal(
     clip, ref = check.clip(clip, "clip"), check.clip(ref, "ref")
     out = None if out is None else check.clip(out, "out")
     fallback = None if fallback is None else check.clip(fallback, "fallback")
-    _check_clips(check, clip, ref, out, fallback)
+    _check_clips(check, clip, ref, out, fallback, geometry)
     tr, modes = _check_mode(check, mode, tr, lag, penalty)
     if fallback is not None and modes.mode in WITHOUT_SCORES:
         check.value_error(f"mode={modes.mode.value!r} compares nothing, so that fallback has no use; leave it out.")
     options = _check_options(check, precision, similarity, engine, device, backend, batch_size, shortlist, weights)
     rates = _check_rates(check, clip_num, clip_den, ref_num, ref_den)
-    if tr is None and modes.mode is Mode.DTW:
-        _check_matrix(check, clip, ref)
+    saved = _check_alignment(check, alignment, tr, modes, clip, ref)
+    if isinstance(saved, Path):
+        modes = replace(modes, keep=_saver(check, saved, clip, ref, options.similarity, geometry))
+    if tr is None and modes.mode is Mode.DTW and not isinstance(saved, Alignment):
+        _check_matrix(check, clip, ref, 1 if saved is None else 3)
     plan = Plan(
         clip_length=clip.num_frames,
         fallback=fallback,
@@ -148,14 +167,23 @@ def temporal(
         debug=check.boolean(debug, "debug"),
         fps=_frame_rate(check, ref, ref_num, ref_den),
     )
-    return _build(check, plan, clip, ref, out, modes, options)
+    build = _Build(check, plan, clip, ref, out, geometry)
+    return build.searched(modes, options) if not isinstance(saved, Alignment) else build.known(saved)
 
 
 def _check_clips(
-    check: Checks, clip: vs.VideoNode, ref: vs.VideoNode, out: vs.VideoNode | None, fallback: vs.VideoNode | None
+    check: Checks,
+    clip: vs.VideoNode,
+    ref: vs.VideoNode,
+    out: vs.VideoNode | None,
+    fallback: vs.VideoNode | None,
+    geometry: Geometry | None,
 ) -> None:
     check.samples(clip, "clip")
-    check.same_picture(clip, "clip", ref, "ref")
+    if geometry is None:
+        check.same_picture(clip, "clip", ref, "ref")
+    else:
+        _check_geometry(check, geometry, clip, ref)
     if out is not None and out.num_frames != clip.num_frames:
         check.value_error(f"out must have clip's length, {clip.num_frames} frames, not {out.num_frames}.")
     if fallback is not None:
@@ -164,6 +192,49 @@ def _check_clips(
             check.value_error(
                 f"fallback must be at least as long as ref, {ref.num_frames} frames, not {fallback.num_frames}."
             )
+
+
+def _check_geometry(check: Checks, geometry: object, clip: vs.VideoNode, ref: vs.VideoNode) -> None:
+    if not isinstance(geometry, Geometry):
+        check.type_error(
+            f"geometry must be a Geometry as vs_align.analyse finds it (found.geometry), not {type(geometry).__name__}."
+        )
+    check.same_format(clip, "clip", ref, "ref")
+    if not geometry.fits(clip, ref):
+        check.value_error("geometry is that of other clips: it reaches beyond the pictures of these.")
+
+
+def _check_alignment(
+    check: Checks, alignment: object, tr: int | None, modes: ModeOptions, clip: vs.VideoNode, ref: vs.VideoNode
+) -> Alignment | Path | None:
+    """Return the alignment that is given, or where to write the one that will be found."""
+    if alignment is None:
+        return None
+    if not isinstance(alignment, Alignment | str | PathLike):
+        check.type_error(f"alignment must be an Alignment or a path, not {type(alignment).__name__}.")
+    if modes.mode is not Mode.DTW or tr is not None:
+        check.value_error("alignment is for mode='dtw' with tr=None; give both, or leave it out.")
+    if isinstance(alignment, Alignment) or Path(alignment).exists():
+        return Alignment.given(check, alignment, clip, ref)
+    path = Path(alignment)
+    if not path.parent.is_dir():
+        check.value_error(f"alignment is to be written to {path.parent}, which is no folder.")
+    return path
+
+
+def _saver(
+    check: Checks, path: Path, clip: vs.VideoNode, ref: vs.VideoNode, measure: Similarity, geometry: Geometry | None
+) -> Keep:
+    """Return what writes a path of the whole clip to a file."""
+    infos = ClipInfo.of(clip), ClipInfo.of(ref)
+
+    def keep(frame: NDArray[np.int64], score: NDArray[np.float64], sure: NDArray[np.float64]) -> None:
+        try:
+            Alignment(frame, score, sure, *infos, measure.value, geometry).save(path)
+        except OSError as error:
+            check.runtime_error(f"alignment cannot be written to {path}: {error.strerror}.")
+
+    return keep
 
 
 def _check_mode(
@@ -183,9 +254,9 @@ def _check_mode(
     return radius, ModeOptions(mode=chosen, lag=rows if chosen is Mode.DTW and radius is not None else 0, penalty=cost)
 
 
-def _check_matrix(check: Checks, clip: vs.VideoNode, ref: vs.VideoNode) -> None:
+def _check_matrix(check: Checks, clip: vs.VideoNode, ref: vs.VideoNode, copies: int) -> None:
     """Refuse to compare all frames with all where their distances would not fit."""
-    needs = 4 * clip.num_frames * ref.num_frames
+    needs = 4 * copies * clip.num_frames * ref.num_frames
     if needs > _MOST_HELD_BYTES:
         check.value_error(
             f"tr=None compares each of {ref.num_frames} frames of ref with each of {clip.num_frames} of clip, "
@@ -272,30 +343,51 @@ def _frame_rate(check: Checks, ref: vs.VideoNode, ref_num: int | None, ref_den: 
     return exact.numerator, exact.denominator
 
 
-def _build(
-    check: Checks,
-    plan: Plan,
-    clip: vs.VideoNode,
-    ref: vs.VideoNode,
-    out: vs.VideoNode | None,
-    mode: ModeOptions,
-    options: MeasureOptions,
-) -> vs.VideoNode:
-    budget = cache_budget(_MOST_HELD_BYTES)
-    picked = (clip if out is None else out).std.RemoveFrameProps(NOT_OF_THE_PICK)
-    base = picked.std.BlankClip(length=ref.num_frames, fpsnum=plan.fps[0], fpsden=plan.fps[1], keep=True)
-    if mode.mode in WITHOUT_SCORES:
-        return mapped(base, ref, mode.mode, plan, picked)
-    capacity = plan.candidates + _SPARE
-    # A frame is compared up to 2 * tr frames, and as many as pass in the lag, before it is picked; a cache of our own
-    # keeps it from being decoded again. Twice that, because the frames that are picked meanwhile count as used, too.
-    # Where all of clip is compared before the first frame is picked, no cache would do.
-    before = capacity + plan.clip_frames(mode.lag)
-    held = 2 * before if out is None and plan.tr is not None else _SPARE
-    keep_cached(picked, held, budget)
-    measure = build_measure(check, picked if out is None else clip, ref, options, capacity, budget)
-    _clear_at_teardown(measure)
-    return searched(base, measure, mode, plan, picked)
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """The clips and the plan of one call, and how the output clip comes of them."""
+
+    check: Checks
+    plan: Plan
+    clip: vs.VideoNode
+    ref: vs.VideoNode
+    out: vs.VideoNode | None
+    geometry: Geometry | None
+
+    def searched(self, mode: ModeOptions, options: MeasureOptions) -> vs.VideoNode:
+        """Return the output clip of a mode that has yet to look."""
+        plan, picked = self.plan, self._picked()
+        budget = cache_budget(_MOST_HELD_BYTES)
+        if mode.mode in WITHOUT_SCORES:
+            return mapped(self._base(picked), self.ref, mode.mode, plan, picked)
+        capacity = plan.candidates + _SPARE
+        # A frame is compared up to 2 * tr frames, and as many as pass in the lag, before it is picked; a cache of our
+        # own keeps it from being decoded again. Twice that, because the frames that are picked meanwhile count as used,
+        # too. Where all of clip is compared before the first frame is picked, no cache would do.
+        before = capacity + plan.clip_frames(mode.lag)
+        held = 2 * before if self.out is None and plan.tr is not None else _SPARE
+        keep_cached(picked, held, budget)
+        clip, ref = picked if self.out is None else self.clip, self.ref
+        if self.geometry is not None:
+            clip, ref = self.geometry.applied(clip, ref)
+        measure = build_measure(self.check, clip, ref, options, capacity, budget)
+        _clear_at_teardown(measure)
+        return searched(self._base(picked), measure, mode, plan, picked)
+
+    def known(self, found: Alignment) -> vs.VideoNode:
+        """Return the output clip where an alignment says what to show."""
+        picked = self._picked()
+        score = np.where(found.frame >= 0, found.score, np.inf)
+        picker = Picker(self.plan, f"alignment, {found.similarity}", picked)
+        return known(self._base(picked), self.ref, (found.shown(), score, found.confidence), self.plan, picker)
+
+    def _picked(self) -> vs.VideoNode:
+        return (self.clip if self.out is None else self.out).std.RemoveFrameProps(NOT_OF_THE_PICK)
+
+    def _base(self, picked: vs.VideoNode) -> vs.VideoNode:
+        """Return a clip of the output's format, size, length and frame rate."""
+        num, den = self.plan.fps
+        return picked.std.BlankClip(length=self.ref.num_frames, fpsnum=num, fpsden=den, keep=True)
 
 
 def _clear_at_teardown(measure: Measure) -> None:

@@ -18,9 +18,13 @@ from .evaluate import run
 from .scores import Candidates, ScoreRow, read_scores
 from .walk import Walk, costs_of
 
-__all__ = ["Collector", "FittedMap", "WholeMap", "WholePath"]
+__all__ = ["Collector", "FittedMap", "Keep", "WholeMap", "WholePath"]
 
 type Frames = NDArray[np.int64]
+type Floats = NDArray[np.float64]
+
+type Keep = Callable[[Frames, Floats, Floats], None]
+"""Is given frame, score and confidence of each ref frame."""
 
 # Rows asked for at once: enough to keep the threads busy, few enough to bound what is held.
 _BATCH = 32
@@ -159,18 +163,33 @@ class WholePath:
     Args:
         walk: how a path goes through rows.
         ref_length: frames in ref.
+        keep: is given what was found. None: nobody needs scores.
     """
 
-    def __init__(self, walk: Walk, ref_length: int) -> None:
-        self._walk = walk
-        self._rows = np.empty((ref_length, walk.candidates.width), np.float32)
+    def __init__(self, walk: Walk, ref_length: int, keep: Keep | None = None) -> None:
+        self._walk, self._keep = walk, keep
+        shape = ref_length, walk.candidates.width
+        self._rows = np.empty(shape, np.float32)
         self._lowest = np.full(ref_length, math.inf)
+        # As they were compared, and what confidence is judged by.
+        self._values, self._contrast = (np.empty(shape if keep else (0, 0), np.float32) for _ in range(2))
+        self._floor = 0.0
 
     def take(self, n: int, row: ScoreRow) -> None:
         """See `Collector.take`."""
         costs = costs_of(row.values)
         self._rows[n], self._lowest[n] = costs.row, costs.lowest
+        if self._keep is not None:
+            self._values[n], self._contrast[n], self._floor = row.values, row.contrast, row.floor
 
     def frames(self) -> Frames:
         """See `Collector.frames`."""
-        return self._walk.path(0, self._rows, self._lowest)
+        found = self._walk.path(0, self._rows, self._lowest)
+        if self._keep is not None:
+            score = self._values[np.arange(len(found)), found].astype(np.float64)
+            sure = [
+                confidence(row.astype(np.float64), int(best), self._floor) if np.isfinite(s) else 0.0
+                for row, best, s in zip(self._contrast, found, score, strict=True)
+            ]
+            self._keep(found, score, np.array(sure))
+        return found
