@@ -12,7 +12,8 @@ import vapoursynth as vs
 from helpers import Requests, drawn, footage, held, moving, needs_footage, noise, one_line, props, retime, x264
 
 import vs_align
-from vs_align.analysis.geometry import Box, Geometry, find_box, fit_geometry, luma
+from vs_align.analysis.geometry import Box, Geometry, find_box, luma
+from vs_align.analysis.geometry_fit import fit_geometry
 from vs_align.analysis.rough import rough_map
 from vs_align.filters import analyse as module
 

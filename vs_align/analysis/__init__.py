@@ -2,7 +2,8 @@
 
 from .alignment import Alignment, Drift, Offset
 from .clip_info import ClipInfo
-from .geometry import Box, Geometry, fit_geometry
+from .geometry import Box, Geometry
+from .geometry_fit import fit_geometry
 from .pick import play
 
 __all__ = ["Alignment", "Box", "ClipInfo", "Drift", "Geometry", "Offset", "fit_geometry", "play"]

@@ -1,9 +1,11 @@
 """`vs_align.analyse`: the matches of a whole clip."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
+from os import PathLike
+from typing import Any
 
 import numpy as np
 import vapoursynth as vs
@@ -11,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..analysis.alignment import Alignment
 from ..analysis.clip_info import ClipInfo
-from ..analysis.geometry import Box, Geometry, find_box, fit_geometry, luma
+from ..analysis.geometry import Box, Geometry, find_box, luma
+from ..analysis.geometry_fit import fit_geometry
 from ..analysis.reading import Progress, Report, in_order
 from ..analysis.rough import features, rough_map, scaled_penalties, strange_from
 from ..analysis.strangers import without_strangers
@@ -22,7 +25,7 @@ from ..matching.dtw import dtw
 from ..matching.paths import Band, Steps
 from ..matching.window import confidence
 from ..similarity.measure import Delivered, Measure, Scores
-from .measures import HEAVY, MeasureOptions, build_measure
+from .measures import HEAVY, MeasureOptions, build_measure, check_network
 
 __all__ = ["analyse"]
 
@@ -38,6 +41,8 @@ _MOST_DISTANCES = 1 << 26
 # Pixels of the pictures of which the rough map is made, and of those that "structure" sees.
 _ROUGH_AREA, _STRUCTURE_AREA = 40 * 22, 320 * 180
 _CONFIDENT = 0.5
+# Mean deviation, in steps, of a picture without structure.
+_BLANK = 1.0
 # Frame rates closer than this hold the same frames, played faster.
 _SAME_FRAMES = Fraction(5, 100)
 
@@ -57,6 +62,8 @@ def analyse(
     ref_rate: Fraction | int | float | str | None = None,
     engine: str | Engine | None = None,
     device: str | None = None,
+    weights: str | PathLike[str] | Mapping[str, Any] | None = None,
+    model: str | None = None,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> Alignment:
     """Find for each frame of ref the frame of clip that shows the same picture, and what follows from all of them.
@@ -67,13 +74,13 @@ def analyse(
 
     Args:
         clip, ref: of any formats, sizes, lengths and rates.
-        similarity: the measure: "structure", "planestats", "butteraugli", "topiq".
+        similarity: the measure: "structure", "planestats", "butteraugli", "topiq", "resnet".
         geometry: "auto": black borders are left out, and one constant scale and shift between the pictures is found and
             undone. None: the whole pictures are compared. A `Geometry`: this one.
         tr: how many frames on each side of the rough map are compared, 1 and up, 67 million distances at most in all.
             None: 20, or all frames where that is little work.
         clip_rate, ref_rate: frame rates, where the clips do not say them, or say something else: 24, "24000/1001".
-        engine, device: as in `vs_align.temporal`.
+        engine, device, weights, model: as in `vs_align.temporal`.
         progress: is told after each step what is being done, how many steps are, and how many there are in all:
             ("comparing", 120, 86400). None: notes go to the logger "vs_align".
 
@@ -93,7 +100,8 @@ def analyse(
     check.samples(ref, "ref")
     measure = check.choice(similarity, "similarity", Similarity)
     reach = _reach(check, tr, clip.num_frames, ref.num_frames)
-    options = _options(check, measure, engine, device)
+    check_network(check, measure, weights, model)
+    options = replace(_options(check, measure, engine, device), weights=weights, model=model)
     if progress is not None and not callable(progress):
         check.type_error(f"progress must be a function of three arguments, not {type(progress).__name__}.")
     if geometry is not None and not isinstance(geometry, Geometry):
@@ -195,8 +203,13 @@ def _rough(pair: _Pair, geometry: Geometry) -> tuple[Frames, list[tuple[int, int
         features(node, f"{name}, in small", pair.report) for node, name in ((ref, "ref"), (clip, "clip"))
     )
     found = rough_map(of_ref, of_clip, pair.free)
-    off = np.array([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(of_ref, of_clip[found], strict=True)])
-    sure = np.flatnonzero(off <= np.quantile(off, _CONFIDENT))
+    off, there = (
+        np.array([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(of_ref, others, strict=True)])
+        for others in (of_clip[found], np.full_like(of_ref, 128))
+    )
+    # Blank pictures are alike and say nothing.
+    share = off / np.maximum(there, _BLANK)
+    sure = np.flatnonzero((share <= np.quantile(share, _CONFIDENT)) & (there > _BLANK))
     return found, [(int(n), int(found[n])) for n in sure]
 
 
