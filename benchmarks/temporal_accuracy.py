@@ -2,13 +2,14 @@
 
     python benchmarks/temporal_accuracy.py [--footage ../shared/footage] [--measures planestats structure] [--tr 20]
     python benchmarks/temporal_accuracy.py --modes match dtw --offset 7
-    python benchmarks/temporal_accuracy.py --modes match dtw --offset 7 --geometry --measures structure
+    python benchmarks/temporal_accuracy.py --modes match dtw analyse --offset 7 --geometry --measures structure
 
 Clip is a degraded copy of each film with dropped and repeated frames, ref the film itself, both at 480x360 in grey.
 "Right" is the true frame, or one that the clean film cannot tell from it (mean luma difference below 0.35 of 255);
 where the true frame was dropped, either of the nearest that are left. With an offset, clip lacks so many frames at its
-beginning. With --geometry the geometry that `vs_align.analyse` finds is handed to `temporal`. Prints the share of right frames per film and degradation, then the means, the share within one frame, and
-how often the result steps back.
+beginning. With --geometry the geometry that `vs_align.analyse` finds is handed to `temporal`; the mode "analyse" is
+what that makes of the whole clips, without options. Prints the share of right frames per film and degradation, then the
+means, the share within one frame, and how often the result steps back.
 """
 
 import argparse
@@ -154,13 +155,17 @@ def main() -> None:
         for degradation in options.degradations:
             pictures = luma(DEGRADATIONS[degradation](film))
             clip = in_memory([pictures[frame] for frame in shown], vs.GRAY8)
-            geometry = vs_align.analyse(clip, ref).geometry if options.geometry else None
+            whole = vs_align.analyse(clip, ref) if options.geometry or "analyse" in options.modes else None
+            geometry = whole.geometry if whole and options.geometry else None
             for measure, mode in itertools.product(options.measures, options.modes):
-                more = for_path if mode == "dtw" else {}
-                synced = vs_align.temporal(
-                    clip, ref, tr=options.tr, similarity=measure, mode=mode, geometry=geometry, **more
-                )
-                chosen = [int(frame.props["AlignFrame"]) for frame in synced.frames(close=True)]
+                if mode == "analyse":
+                    chosen = whole.shown().tolist()
+                else:
+                    more = for_path if mode == "dtw" else {}
+                    synced = vs_align.temporal(
+                        clip, ref, tr=options.tr, similarity=measure, mode=mode, geometry=geometry, **more
+                    )
+                    chosen = [int(frame.props["AlignFrame"]) for frame in synced.frames(close=True)]
                 right, near = judge(grey, shown, chosen)
                 back = sum(after < before for before, after in itertools.pairwise(chosen))
                 found.setdefault((degradation, measure, mode), []).append((right, near, back))

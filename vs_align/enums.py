@@ -27,6 +27,7 @@ class Similarity(StrEnum):
     STRUCTURE = "structure"
     BUTTERAUGLI = "butteraugli"
     TOPIQ = "topiq"
+    RESNET = "resnet"
 
 
 class Engine(StrEnum):

@@ -5,6 +5,7 @@ from fractions import Fraction
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import vapoursynth as vs
@@ -14,10 +15,13 @@ from ..checks import Checks
 from ..matching.fits import LinearFit, linear_fit, offset_fit
 from ..matching.known_rates import KnownRate, explain
 from ..matching.segments import Break, Segment, breaks, segments
-from . import store
+from . import pair_sheet, plots, store
 from .clip_info import ClipInfo
 from .pick import pick
 from .timecodes import timecodes_ms
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Alignment", "Drift", "Offset"]
 
@@ -92,7 +96,8 @@ class Alignment(store.Contents):
     def weights(self) -> NDArray[np.float64]:
         """How much each match counts: 0 where there is none, most where confidence is the usual or more."""
         sure = self.confidence[self.frame >= 0]
-        usual = float(np.median(sure)) if len(sure) else 0.0
+        # In a clip that is mostly static the median is that of matches that say nothing.
+        usual = max(float(np.median(sure)), float(np.quantile(sure, 0.9)) / 2) if len(sure) else 0.0
         relative = self.confidence / usual if usual > 0 else np.ones(len(self.frame))
         return np.where(self.frame >= 0, np.clip(relative, _LEAST_WEIGHT, 1.0), 0.0)
 
@@ -148,16 +153,18 @@ class Alignment(store.Contents):
         """Passages of constant offset, in order."""
         if self.drift is None or self.offset is None:
             return []
-        return segments(self.frame, self.weights, rate=self._segment_rate())
+        return segments(self.frame, self.weights, rate=self.rate_of_segments)
 
     @cached_property
     def breaks(self) -> list[Break]:
         """What lies between the segments: ref frames that clip lacks, clip frames that ref lacks."""
         return breaks(self.segments)
 
-    def _segment_rate(self) -> Fraction | float:
-        """Return the rate by which most matches have one offset, or lie on one line."""
-        assert self.offset is not None and self.drift is not None
+    @property
+    def rate_of_segments(self) -> Fraction | float:
+        """Clip frames per ref frame by which most matches have one offset, or lie on one line."""
+        if self.offset is None or self.drift is None:
+            return Fraction(1)
         fit = self.drift.fit
         if self.offset.near >= fit.share - _CLEARLY or fit.share < _ON_ONE_LINE:
             return self.offset.rate
@@ -286,6 +293,61 @@ class Alignment(store.Contents):
             difference = None if node is None else info.difference(ClipInfo.of(node))
             if difference:
                 check.value_error(f"{what} is refused: it is of another pair, {name} has {difference}.")
+
+    def plot_offset(self, path: str | PathLike[str] | None = None) -> "Figure":
+        """Draw how far each match is from the line of the two rates, with segments, breaks and confidence.
+
+        Args:
+            path: where to write it, whole or not at all: a name that ends in .png, .svg or .pdf. None: nowhere.
+
+        Returns:
+            A Matplotlib figure. A long clip is thinned out, but each offset that can be told apart is kept.
+
+        Raises:
+            TypeError, ValueError: the file cannot be written, or is of another kind.
+            RuntimeError: Matplotlib is not installed.
+        """
+        return plots.plot_offset(self, path)
+
+    def plot_costs(self, clip: vs.VideoNode, ref: vs.VideoNode, path: str | PathLike[str] | None = None) -> "Figure":
+        """Draw how alike the frames of both clips are, each to each, and the matches over it.
+
+        The distances are those of small, locally normalised pictures under ``geometry``, as the rough map of
+        `vs_align.analyse` is made of, whatever ``similarity`` is; of up to 600 frames of each clip, spread evenly.
+
+        Args:
+            clip, ref: the clips that were analysed.
+            path: as for `plot_offset`.
+
+        Returns:
+            A Matplotlib figure.
+
+        Raises:
+            TypeError, ValueError: clips of another length or size; the file cannot be written, or is of another kind.
+            RuntimeError: Matplotlib is not installed.
+        """
+        return plots.plot_costs(self, clip, ref, path)
+
+    def plot_pairs(
+        self, clip: vs.VideoNode, ref: vs.VideoNode, path: str | PathLike[str] | None = None, pairs: int = 12
+    ) -> "Figure":
+        """Draw frames of ref, and below each what clip shows there.
+
+        Those beside each break are among them, and so at least one of each segment; the rest is spread evenly.
+
+        Args:
+            clip, ref: the clips that were analysed, or others of their lengths; of any formats and sizes.
+            path: as for `plot_offset`.
+            pairs: how many frames of ref, 1 to 120. More, up to 120, where there are more beside breaks.
+
+        Returns:
+            A Matplotlib figure.
+
+        Raises:
+            TypeError, ValueError: clips of another length; the file cannot be written, or is of another kind.
+            RuntimeError: Matplotlib is not installed.
+        """
+        return pair_sheet.plot_pairs(self, clip, ref, path, pairs)
 
 
 def _path(check: Checks, path: object) -> Path:

@@ -25,20 +25,25 @@ _STEP = 0.02
 _OTHERS = 0.75
 
 
-def features(clip: vs.VideoNode, what: str, report: Report | None = None) -> Features:
-    """Read a clip once, in order, and return its small, locally normalised pictures, shape (N, pixels).
+def features(clip: vs.VideoNode, what: str, report: Report | None = None) -> tuple[Features, Floats]:
+    """Read a clip once, in order.
 
     Args:
         clip: GRAY8, of the size of the features.
         what: what the notes on the progress call it.
         report: as for `Progress`.
+
+    Returns:
+        Its small, locally normalised pictures, shape (N, pixels), and their mean luma before that, shape (N,).
     """
+    light = np.empty(clip.num_frames)
     found = np.empty((clip.num_frames, clip.width * clip.height), np.uint8)
     progress = Progress(f"reading {what}", clip.num_frames, report)
     for n, frame in in_order(clip, range(clip.num_frames)):
-        found[n] = structure_picture(plane(frame, 0).astype(np.float32)).ravel()
+        picture = plane(frame, 0).astype(np.float32)
+        found[n], light[n] = structure_picture(picture).ravel(), picture.mean()
         progress.step()
-    return found
+    return found, light
 
 
 def scaled_penalties(rows: Floats, free: tuple[int, int]) -> Penalties:

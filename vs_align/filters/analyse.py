@@ -12,18 +12,19 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 
 from ..analysis.alignment import Alignment
+from ..analysis.brightness import brightness_costs
 from ..analysis.clip_info import ClipInfo
+from ..analysis.distances import Distances
+from ..analysis.gaps import without_gaps
 from ..analysis.geometry import Box, Geometry, find_box, luma
 from ..analysis.geometry_fit import fit_geometry
 from ..analysis.reading import Progress, Report, in_order
-from ..analysis.rough import features, rough_map, scaled_penalties, strange_from
+from ..analysis.rough import features, rough_map
 from ..analysis.strangers import without_strangers
 from ..checks import Checks, shown
 from ..enums import Engine, Similarity
 from ..frames import cache_budget, to_rgb
-from ..matching.dtw import dtw
-from ..matching.paths import Band, Steps
-from ..matching.window import confidence
+from ..matching.paths import Band
 from ..similarity.measure import Delivered, Measure, Scores
 from .measures import HEAVY, MeasureOptions, build_measure, check_network
 
@@ -112,10 +113,33 @@ def analyse(
     ]
     pair = _Pair(clip, ref, luma(clip), luma(ref), _free(infos[0].rate, infos[1].rate), progress)
     chosen, rough = _prepared(pair, geometry)
-    search = _search(check, pair, chosen, rough, options, reach)
-    frame, score, sure, strange = search.matches()
-    found = Alignment(frame, score, sure, infos[0], infos[1], measure.value, None if geometry is None else chosen)
-    return without_strangers(found, strange)
+    distances = _search(check, pair, chosen, rough.frame, options, reach).distances(pair.free)
+    frame = _path(distances, rough)
+    score, sure = distances.at(frame)
+    known = None if geometry is None else chosen
+    found = Alignment(frame, score, sure, infos[0], infos[1], measure.value, known)
+    found = without_strangers(found, distances.strange)
+    frame = without_gaps(found, distances)
+    score, sure = distances.at(frame)
+    return replace(found, frame=frame, score=np.where(frame >= 0, score, found.score), confidence=sure)
+
+
+def _path(distances: Distances, rough: "_Rough") -> Frames:
+    """Return the path, with what brightness says; -1 where a frame cannot be compared."""
+    first = distances.path()
+    _, sure = distances.at(first)
+    hint = brightness_costs(rough.ref_light, rough.clip_light, distances.band, first, sure, distances.usual)
+    return np.where(distances.blind, -1, distances.path(hint))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rough:
+    """The rough map, the pairs of it that are surest, half of them, and how bright all frames are."""
+
+    frame: Frames
+    sure: list[tuple[int, int]]
+    ref_light: Floats
+    clip_light: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,20 +197,20 @@ def _options(check: Checks, measure: Similarity, engine: object, device: object)
     )
 
 
-def _prepared(pair: _Pair, geometry: object) -> tuple[Geometry, Frames]:
+def _prepared(pair: _Pair, geometry: object) -> tuple[Geometry, _Rough]:
     """Return the geometry to compare under, and the rough map."""
     whole = Geometry.between(Box.whole(pair.ref), Box.whole(pair.clip))
     if isinstance(geometry, Geometry):
-        return geometry, _rough(pair, geometry)[0]
+        return geometry, _rough(pair, geometry)
     if geometry is None:
-        return whole, _rough(pair, whole)[0]
+        return whole, _rough(pair, whole)
     start = Geometry.between(find_box(pair.small_ref), find_box(pair.small_clip))
-    rough, pairs = _rough(pair, start)
-    fitted = fit_geometry(pair.small_clip, pair.small_ref, pairs, start)
+    rough = _rough(pair, start)
+    fitted = fit_geometry(pair.small_clip, pair.small_ref, rough.sure, start)
     if fitted is None:
         return start, rough
-    rough, pairs = _rough(pair, fitted)
-    return fit_geometry(pair.small_clip, pair.small_ref, pairs, fitted) or fitted, rough
+    rough = _rough(pair, fitted)
+    return fit_geometry(pair.small_clip, pair.small_ref, rough.sure, fitted) or fitted, rough
 
 
 def _size(geometry: Geometry, area: int) -> tuple[int, int]:
@@ -196,10 +220,10 @@ def _size(geometry: Geometry, area: int) -> tuple[int, int]:
     return max(1, round(width / shrink)), max(1, round(height / shrink))
 
 
-def _rough(pair: _Pair, geometry: Geometry) -> tuple[Frames, list[tuple[int, int]]]:
-    """Return the rough map, and the pairs of it that are surest: half of them."""
+def _rough(pair: _Pair, geometry: Geometry) -> _Rough:
+    """Read both clips in small under a geometry, and map them."""
     clip, ref = geometry.reduced(pair.small_clip, pair.small_ref, *_size(geometry, _ROUGH_AREA))
-    of_ref, of_clip = (
+    (of_ref, ref_light), (of_clip, clip_light) = (
         features(node, f"{name}, in small", pair.report) for node, name in ((ref, "ref"), (clip, "clip"))
     )
     found = rough_map(of_ref, of_clip, pair.free)
@@ -210,7 +234,7 @@ def _rough(pair: _Pair, geometry: Geometry) -> tuple[Frames, list[tuple[int, int
     # Blank pictures are alike and say nothing.
     share = off / np.maximum(there, _BLANK)
     sure = np.flatnonzero((share <= np.quantile(share, _CONFIDENT)) & (there > _BLANK))
-    return found, [(int(n), int(found[n])) for n in sure]
+    return _Rough(found, [(int(n), int(found[n])) for n in sure], ref_light, clip_light)
 
 
 def _search(
@@ -230,37 +254,26 @@ def _search(
     width = min(2 * reach + 1, length)
     band = Band(np.clip(rough - reach, 0, length - width), width, length)
     measure = build_measure(check, clip, ref, options, width + _SPARE, cache_budget(_MOST_HELD_BYTES))
-    return _Search(measure, band, pair.free, pair.report)
+    return _Search(measure, band, pair.report)
 
 
 class _Search:
-    """Compares the candidates of each ref frame, in order, and finds the best path through the distances."""
+    """Compares the candidates of each ref frame, in order."""
 
-    def __init__(self, measure: Measure, band: Band, free: tuple[int, int], report: Report | None) -> None:
-        self._measure, self._band, self._free, self._report = measure, band, free, report
+    def __init__(self, measure: Measure, band: Band, report: Report | None) -> None:
+        self._measure, self._band, self._report = measure, band, report
 
-    def matches(self) -> tuple[Frames, Floats, Floats, float]:
-        """Return frame, score and confidence of each ref frame, and the score from which frames are strangers."""
+    def distances(self, free: tuple[int, int]) -> Distances:
+        """Return all distances in the band.
+
+        Args:
+            free: the advances of clip per ref frame that are to be expected.
+        """
         try:
             rows, contrast, floor = self._rows()
         finally:
             self._measure.clear()
-        # A frame that cannot be compared, for a pixel that is no number, may be anywhere.
-        blind = ~np.isfinite(rows).any(1)
-        costs = np.where(blind[:, None], 0.0, rows)
-        strange = strange_from(rows, self._band.length)
-        path = dtw(
-            np.minimum(costs, strange),
-            band=self._band,
-            steps=Steps.FRAMES,
-            penalties=scaled_penalties(rows, self._free),
-            open_begin=True,
-            open_end=True,
-        )
-        column = path.clip - self._band.start
-        score = rows[np.arange(len(rows)), column]
-        sure = np.array([confidence(row, int(best), floor) for row, best in zip(contrast, column, strict=True)])
-        return np.where(blind, -1, path.clip), score, np.where(blind, 0.0, sure), strange
+        return Distances(rows, contrast, floor, self._band, free)
 
     def _rows(self) -> tuple[Floats, Floats, float]:
         """Return the distances, what confidence is judged by, both of shape (N, width), and its floor."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import vapoursynth as vs
 
-from ..checks import Checks
+from ..checks import Checks, shown
 from ..enums import Engine, Similarity
 from ..models import ModelError
 from ..similarity.measure import Measure
@@ -16,15 +16,15 @@ from ..similarity.plugins import JULEK, VSHIP, Plugin, PluginMeasure
 from ..similarity.shortlist import Shortlist
 from ..similarity.structure import Structure
 
-__all__ = ["HEAVY", "MeasureOptions", "build_measure", "plugin_engine"]
+__all__ = ["HEAVY", "MeasureOptions", "build_measure", "check_network", "plugin_engine"]
 
 HEAVY = (Similarity.BUTTERAUGLI, Similarity.TOPIQ)
 """Measures that a shortlist is for."""
 
 # All: at no length up to 9 does a shortlist change the choice in fewer than 0.5 % of frames (benchmarks/RESULTS.md).
 _DEFAULT_SHORTLIST = {Similarity.BUTTERAUGLI: 0, Similarity.TOPIQ: 0}
-# The difference of two distances that says nothing.
-_BUTTERAUGLI_FLOOR, _TOPIQ_FLOOR = 0.1, 0.005
+# The difference of two distances that says nothing; in resnet about what half precision makes of it.
+_BUTTERAUGLI_FLOOR, _TOPIQ_FLOOR, _RESNET_FLOOR = 0.1, 0.005, 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,21 @@ class MeasureOptions:
     batch_size: int | None
     shortlist: int | None
     weights: str | PathLike[str] | Mapping[str, Any] | None
+    model: str | None = None
+
+
+def check_network(check: Checks, measure: Similarity, weights: object, model: object) -> None:
+    """Refuse weights and names of networks that are of no use to the measure, or of the wrong type."""
+    for name, value, users in (
+        ("weights", weights, (Similarity.TOPIQ, Similarity.RESNET)),
+        ("model", model, (Similarity.RESNET,)),
+    ):
+        if value is not None and measure not in users:
+            check.value_error(f"{name} is for {' and '.join(users)}; similarity is {measure.value!r}, leave it out.")
+    if weights is not None and not isinstance(weights, str | PathLike | Mapping):
+        check.type_error(f"weights must be a path or a state dict, not {type(weights).__name__}.")
+    if model is not None and not isinstance(model, str):
+        check.type_error(f'model must be the name of a timm backbone, such as "resnet50", not {type(model).__name__}.')
 
 
 def build_measure(
@@ -56,7 +71,7 @@ def build_measure(
     if options.similarity == Similarity.STRUCTURE:
         return Structure(clip, ref, capacity)
     heavy = _heavy(check, clip, ref, options, capacity, budget)
-    length = _DEFAULT_SHORTLIST[options.similarity] if options.shortlist is None else options.shortlist
+    length = _DEFAULT_SHORTLIST.get(options.similarity, 0) if options.shortlist is None else options.shortlist
     return Shortlist(Structure(clip, ref, capacity), heavy, length) if length else heavy
 
 
@@ -80,32 +95,51 @@ def _heavy(
             check.runtime_error(f"engine={plugin.namespace!r} needs a plugin that is not loaded; see {plugin.home}.")
         _, _, gpu = (options.device or "").partition(":")
         return PluginMeasure(plugin, clip, ref, capacity, int(gpu or 0) or None)
-    topiq = options.similarity == Similarity.TOPIQ
-    if topiq:
-        check.package(("torch", "timm", "pyiqa"), "topiq", 'similarity="topiq" (precision 3)')
-    else:
-        purpose = f'similarity="butteraugli" (precision 2) without the plugins {VSHIP.home} and {JULEK.home}'
-        check.package(("torch",), "torch", purpose)
+    _check_packages(check, options.similarity)
     device = check.torch_device(options.device)
     # Imported here because torch takes seconds.
     from ..similarity.learned import EngineMeasure
 
-    if topiq:
-        label, engine, floor = "TOPIQ", _topiq(check, device, options), _TOPIQ_FLOOR
-    else:
-        from ..similarity.butteraugli_torch import ButteraugliTorch
-
-        label, engine, floor = "Butteraugli (torch)", ButteraugliTorch(device), _BUTTERAUGLI_FLOOR
+    make = {Similarity.BUTTERAUGLI: _butteraugli, Similarity.TOPIQ: _topiq, Similarity.RESNET: _resnet}
+    try:
+        label, engine, floor = make[options.similarity](check, device, options)
+    except (ModelError, ImportError) as error:
+        check.runtime_error(str(error))
     return EngineMeasure(
         label, engine, clip, ref,
         device=device, capacity=capacity, budget=budget, batch_size=options.batch_size, floor=floor,
     )  # fmt: skip
 
 
-def _topiq(check: Checks, device: str, options: MeasureOptions) -> Any:
+def _check_packages(check: Checks, measure: Similarity) -> None:
+    if measure == Similarity.TOPIQ:
+        check.package(("torch", "timm", "pyiqa"), "topiq", 'similarity="topiq" (precision 3)')
+    elif measure == Similarity.RESNET:
+        check.package(("torch", "timm"), "resnet", 'similarity="resnet"')
+    else:
+        purpose = f'similarity="butteraugli" (precision 2) without the plugins {VSHIP.home} and {JULEK.home}'
+        check.package(("torch",), "torch", purpose)
+
+
+def _butteraugli(check: Checks, device: str, options: MeasureOptions) -> tuple[str, Any, float]:
+    from ..similarity.butteraugli_torch import ButteraugliTorch
+
+    return "Butteraugli (torch)", ButteraugliTorch(device), _BUTTERAUGLI_FLOOR
+
+
+def _topiq(check: Checks, device: str, options: MeasureOptions) -> tuple[str, Any, float]:
     from ..similarity.topiq import Topiq
 
-    try:
-        return Topiq(device, weights=options.weights, half=device != "cpu")
-    except (ModelError, ImportError) as error:
-        check.runtime_error(str(error))
+    return "TOPIQ", Topiq(device, weights=options.weights, half=device != "cpu"), _TOPIQ_FLOOR
+
+
+def _resnet(check: Checks, device: str, options: MeasureOptions) -> tuple[str, Any, float]:
+    from ..similarity.resnet import DEFAULT_MODEL, ResNet, is_backbone
+
+    model = DEFAULT_MODEL if options.model is None else options.model
+    if not is_backbone(model):
+        check.value_error(
+            f'model must be the name of a timm backbone, such as "resnet50" (timm.list_models()), not {shown(model)}.'
+        )
+    engine = ResNet(device, model=model, weights=options.weights, half=device != "cpu")
+    return f"Deep features ({model})", engine, _RESNET_FLOOR

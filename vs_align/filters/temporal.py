@@ -24,7 +24,7 @@ from ..similarity.measure import Measure
 from ..similarity.plugins import VSHIP
 from ..similarity.shifted import NOT_OF_THE_PICK
 from .found import Picker, Plan
-from .measures import HEAVY, MeasureOptions, build_measure
+from .measures import HEAVY, MeasureOptions, build_measure, check_network
 from .modes import WHOLE, WITHOUT_SCORES, ModeOptions, known, mapped, searched
 from .whole_modes import Keep
 
@@ -68,6 +68,7 @@ def temporal(
     engine: str | Engine | None = None,
     shortlist: int | None = None,
     weights: str | PathLike[str] | Mapping[str, Any] | None = None,
+    model: str | None = None,
     lag: int | None = None,
     penalty: float | None = None,
     geometry: Geometry | None = None,
@@ -93,12 +94,13 @@ def temporal(
         clip_num, clip_den, ref_num, ref_den: the two frame rates, all four or none. The centre c(n) is then the clip
             frame on screen at ref's time n, in exact rational arithmetic; without them c(n) = n, whatever the clips'
             rates.
-        batch_size: candidates that "topiq" and "butteraugli" compare at once, 1 and up; fewer need less memory. None:
-            as many as is fast: on a GPU up to the whole window, on the CPU one.
+        batch_size: candidates that "topiq", "butteraugli" and "resnet" compare at once, 1 and up; fewer need less
+            memory. None: as many as is fast: on a GPU up to the whole window, on the CPU one ("resnet": 256).
         device: "cpu", "cuda", "cuda:1" or None: CUDA where the measure can use it and it works, else the CPU.
         debug: draw the measure, the match and the window's scores on the frame.
         backend: another name of ``device``, which it may not contradict.
-        similarity: the measure by name, in place of ``precision``: "planestats", "structure", "butteraugli", "topiq".
+        similarity: the measure by name, in place of ``precision``: "planestats", "structure", "butteraugli", "topiq",
+            "resnet".
         mode: how a frame is chosen. "match": the most alike of the window; ties go to the frame nearest the centre,
             then to the later one. "dtw": where the best path that never steps back goes, over the windows of the
             frames around; with ``tr=None`` over all, computed when the first frame is asked for. "offset", "linear":
@@ -109,7 +111,8 @@ def temporal(
             either. None: the first of these that is there and fits ``device``.
         shortlist: compare only the ``shortlist`` candidates that "structure" ranks best, 1 and up; for "butteraugli"
             and "topiq". None or 0: every candidate.
-        weights: for "topiq": a file or a state dict in place of the downloaded weights.
+        weights: for "topiq" and "resnet": a file or a state dict in place of the downloaded weights.
+        model: for "resnet": the name of the timm backbone, such as "resnet18"; "resnet50" where not given.
         lag: for "dtw": the path goes over the windows of so many ref frames before and after each, 0 and up; 40 where
             not given. From ref's length on it is the path of the whole clip.
         penalty: for "dtw": what holding a frame and leaving out frames costs the path each time, 0 and up, as a share
@@ -151,7 +154,9 @@ def temporal(
     tr, modes = _check_mode(check, mode, tr, lag, penalty)
     if fallback is not None and modes.mode in WITHOUT_SCORES:
         check.value_error(f"mode={modes.mode.value!r} compares nothing, so that fallback has no use; leave it out.")
-    options = _check_options(check, precision, similarity, engine, device, backend, batch_size, shortlist, weights)
+    options = _check_options(
+        check, precision, similarity, engine, device, backend, batch_size, shortlist, weights, model
+    )
     rates = _check_rates(check, clip_num, clip_den, ref_num, ref_den)
     saved = _check_alignment(check, alignment, tr, modes, clip, ref)
     if isinstance(saved, Path):
@@ -274,18 +279,17 @@ def _check_options(
     batch_size: object,
     shortlist: object,
     weights: str | PathLike[str] | Mapping[str, Any] | None,
+    model: str | None,
 ) -> MeasureOptions:
     measure = _check_similarity(check, precision, similarity)
     chosen = None if engine is None else check.choice(engine, "engine", Engine)
     for name, value, users in (
         ("engine", engine, (Similarity.BUTTERAUGLI,)),
         ("shortlist", shortlist, HEAVY),
-        ("weights", weights, (Similarity.TOPIQ,)),
     ):
         if value is not None and measure not in users:
             check.value_error(f"{name} is for {' and '.join(users)}; similarity is {measure.value!r}, leave it out.")
-    if weights is not None and not isinstance(weights, str | PathLike | Mapping):
-        check.type_error(f"weights must be a path or a state dict, not {type(weights).__name__}.")
+    check_network(check, measure, weights, model)
     # Vship says itself whether it has a GPU, which need not be NVIDIA's.
     by_vship = measure == Similarity.BUTTERAUGLI and chosen in (None, Engine.VSHIP) and VSHIP.is_loaded
     where = check.one_device(device, backend, not by_vship)
@@ -298,6 +302,7 @@ def _check_options(
         batch_size=None if batch_size is None else check.integer(batch_size, "batch_size", 1),
         shortlist=None if shortlist is None else check.integer(shortlist, "shortlist", 0),
         weights=weights,
+        model=model,
     )
 
 

@@ -4,14 +4,14 @@ A frame map holds the clip frame of each ref frame, shape (N,); a negative one s
 say how much each match counts: its confidence, or 1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .known_rates import KnownRate, explain, known_ratios
-from .rounding import least_squares, rounded_line
+from .rounding import explained, least_squares, rounded_line
 
 __all__ = ["LinearFit", "OffsetFit", "linear_fit", "matches", "offset_fit"]
 
@@ -23,6 +23,8 @@ _SLOPES = 600
 # Frames that a line may be off at first, when its slope comes from two matches, and at least.
 _WIDE, _NEAR = 3.0, 1.0
 _ROUNDS = 20
+# A usual rate that explains so much of what the best line explains is taken for it.
+_AS_GOOD = 0.995
 # For normal errors.
 _MEDIAN_TO_DEVIATION = 1.4826
 _CLUSTERS = 10
@@ -54,8 +56,8 @@ class LinearFit:
             at this rate); else the standard error of least squares.
         share: 0..1, how much of the weight lies within a frame of the line.
         exact: nearly all of those matches are what one line gives when its values are rounded in one way.
-        known: the pair of usual frame rates that explains ``rate``. Where ``exact`` and the pair is as good as any
-            other line, ``rate`` is its ratio.
+        known: the pair of usual frame rates that explains ``rate``. Where ``exact`` and the pair is nearly as good as
+            any other line, ``rate`` is its ratio.
     """
 
     rate: float
@@ -147,6 +149,9 @@ def linear_fit(frame_map: ArrayLike, weights: ArrayLike | None = None) -> Linear
         return LinearFit(rate, offset, rate_error, offset_error, share, False, explain(rate, rate_error))
     middle = (line.low + line.high) / 2
     known = explain(middle, (line.high - line.low) / 2, sure=True)
+    # Where clip lacks some of ref's frames, those show a neighbour that no rounding gives, and may tip the scale.
+    if known and explained(n, m, weight, float(known.ratio)) >= _AS_GOOD * explained(n, m, weight, middle):
+        known = replace(known, ppm=0.0)
     rate = float(known.ratio) if known and known.ppm == 0 else middle
     rate_error = max(line.high - rate, rate - line.low)
     residual = (m - rate * n)[line.explained]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .known_rates import known_ratios
 
-__all__ = ["RoundedLine", "least_squares", "rounded_line"]
+__all__ = ["RoundedLine", "explained", "least_squares", "rounded_line"]
 
 type Frames = NDArray[np.int64]
 type Floats = NDArray[np.float64]
@@ -72,17 +72,28 @@ def _explained(n: Frames, m: Floats, weight: Floats, rate: float) -> NDArray[np.
     for finer in _FINER:
         beside = slope + np.arange(-_BESIDE, _BESIDE + 1) * (finer / reach)
         for tried in [slope, *ratios[np.abs(ratios - slope) * reach <= 2], *beside]:
-            residual = m - tried * n
-            order = residual.argsort()
-            residual, sums = residual[order], np.concatenate([[0.0], weight[order].cumsum()])
-            votes = sums[np.searchsorted(residual, residual + _ROOM, "left")] - sums[:-1]
-            k = int(votes.argmax())
-            if votes[k] > best * (1 + 1e-12):
-                best, slope, bottom = float(votes[k]), float(tried), float(residual[k])
+            votes, lowest = _voted(n, m, weight, float(tried))
+            if votes > best * (1 + 1e-12):
+                best, slope, bottom = votes, float(tried), lowest
     if best < _ROUNDED * weight.sum():
         return None
     residual = m - slope * n
     return (residual >= bottom) & (residual < bottom + _ROOM)
+
+
+def explained(n: Frames, m: Floats, weight: Floats, slope: float) -> float:
+    """Return how much weight the matches have that one line of this slope explains when it is rounded."""
+    return _voted(n, m, weight, slope)[0]
+
+
+def _voted(n: Frames, m: Floats, weight: Floats, slope: float) -> tuple[float, float]:
+    """Return that weight, and the least ``m - slope * n`` of those matches."""
+    residual = m - slope * n
+    order = residual.argsort()
+    residual, sums = residual[order], np.concatenate([[0.0], weight[order].cumsum()])
+    votes = sums[np.searchsorted(residual, residual + _ROOM, "left")] - sums[:-1]
+    k = int(votes.argmax())
+    return float(votes[k]), float(residual[k])
 
 
 def _slopes(n: Frames, m: Floats) -> tuple[float, float] | None:

@@ -16,6 +16,8 @@ type Frames = NDArray[np.int64]
 type Floats = NDArray[np.float64]
 
 _MOST_OFFSETS = 1024
+# What one match counts at most, in mean weights.
+_MOST_WEIGHT = 2.0
 # With a rate that is no whole number, matches scatter by one frame around the line; offsets then lie on a finer grid.
 _GRID = 0.25
 
@@ -75,7 +77,7 @@ def segments(
 
     Args:
         frame_map: the clip frame of each ref frame, shape (N,); negative: no match.
-        weights: how much each counts, shape (N,); they are taken relative to their mean.
+        weights: how much each counts, shape (N,); they are taken relative to their mean, up to twice that.
         rate: clip frames per ref frame, such as `LinearFit.rate`.
         penalty: for each change, in frames of mean weight.
 
@@ -88,7 +90,8 @@ def segments(
     frames, weight = matches("segments", frame_map, weights)
     if penalty <= 0 or rate <= 0:
         raise ValueError(f"segments: penalty and rate must be positive, not {penalty} and {rate}.")
-    weight = weight / weight[frames >= 0].mean()
+    # So that no few frames, however sure, are a passage.
+    weight = np.minimum(weight / weight[frames >= 0].mean(), _MOST_WEIGHT)
     offsets, tolerance = _offsets(frames, rate)
     states = _states(offsets, weight, tolerance, penalty)
     chosen = states[_labels(offsets, weight, states, tolerance, penalty)]

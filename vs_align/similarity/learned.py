@@ -1,4 +1,4 @@
-"""Measures whose features are computed by an engine once a frame: Butteraugli and TOPIQ in torch."""
+"""Measures whose features an engine in torch computes once a frame: Butteraugli, TOPIQ, deep features."""
 
 import contextlib
 import logging

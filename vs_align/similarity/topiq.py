@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from vs_align import models
 
-__all__ = ["MINIMUM_SIZE", "Topiq", "TopiqFeatures"]
+__all__ = ["MINIMUM_SIZE", "Topiq", "TopiqFeatures", "gains_by_half"]
 
 MINIMUM_SIZE = 1
 """Smallest width and height: the backbone pads, so every frame has features."""
@@ -72,7 +72,7 @@ class Topiq:
         half: bool = False,
     ) -> None:
         self.device = torch.device(device)
-        self.dtype = torch.float16 if half and _gains_by_half(self.device) else torch.float32
+        self.dtype = torch.float16 if half and gains_by_half(self.device) else torch.float32
         self._net = _build()
         _load(self._net, weights)
         self._net.eval().requires_grad_(False).to(self.device)
@@ -165,7 +165,8 @@ class Topiq:
         return torch.cat([F.adaptive_avg_pool2d(part, cells) if smaller else part for part in parts], dim=1)
 
 
-def _gains_by_half(device: torch.device) -> bool:
+def gains_by_half(device: torch.device) -> bool:
+    """Tell whether a device computes convolutions faster in half precision."""
     return device.type == "cuda" and int(torch.cuda.get_device_capability(device)[0]) >= _HALF_CAPABILITY
 
 
