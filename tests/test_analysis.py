@@ -399,7 +399,7 @@ def test_more_distances_than_memory_should_hold_are_refused_before_anything_is_r
     clip = Requests(vs.core.std.BlankClip(None, 64, 48, vs.GRAY8, 1 << 20))
     with pytest.raises(ValueError) as raised:
         vs_align.analyse(clip.clip, clip.clip, tr=40)
-    one_line("vs_align.analyse", raised, "tr must be at most 31 for 1048576 frames")
+    one_line("vs_align.analyse", raised, "tr must be at most 15 for 1048576 frames")
     assert not clip.taken()
 
 

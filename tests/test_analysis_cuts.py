@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import vapoursynth as vs
 from helpers import drawn, footage, held, moving, needs_footage, noise, retime, x264
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import vs_align
 from vs_align.analysis.brightness import brightness_costs
@@ -108,6 +110,25 @@ def test_single_dropped_and_repeated_frames_are_left_alone():
         rows[n, m] = NEAR
     found, distances = pair(rows, true[:100])
     assert without_gaps(found, distances).tolist() == true[:100]
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_the_map_never_goes_back(data):
+    """Whatever the distances and wherever the path went."""
+    length, ref_length = data.draw(st.integers(20, 90)), data.draw(st.integers(20, 90))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    rows = rng.choice([NEAR, FAR], (ref_length, length), p=(0.5, 0.5))
+    edges = np.sort(rng.integers(0, ref_length, data.draw(st.integers(0, 3))))
+    offsets = np.cumsum(rng.integers(-25, 26, len(edges) + 1))
+    frame = np.concatenate([part + o for part, o in zip(np.split(np.arange(ref_length), edges), offsets, strict=True)])
+    frame = np.maximum.accumulate(np.clip(frame, 0, length - 1))
+    frame[rng.random(ref_length) < 0.1] = -1
+    found, distances = pair(rows, frame.tolist())
+    out = without_gaps(found, distances)
+    assert out.min() >= -1
+    assert out.max() < length
+    assert (np.diff(out[out >= 0]) >= 0).all()
 
 
 # ---------------------------------------------------------------- on films

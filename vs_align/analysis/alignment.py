@@ -166,7 +166,7 @@ class Alignment(store.Contents):
         if self.offset is None or self.drift is None:
             return Fraction(1)
         fit = self.drift.fit
-        if self.offset.near >= fit.share - _CLEARLY or fit.share < _ON_ONE_LINE:
+        if self.offset.near >= fit.share - _CLEARLY or fit.share < _ON_ONE_LINE or fit.rate <= 0:
             return self.offset.rate
         return fit.known.ratio if fit.exact and fit.known else fit.rate
 

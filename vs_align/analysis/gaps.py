@@ -61,7 +61,9 @@ def without_gaps(found: Alignment, distances: Distances) -> Frames:
 def _straighten(frame: Frames, strangers: NDArray[np.bool_], passage: Segment, rate: float) -> None:
     """Put strangers within a passage, where the path has nothing to go by, on the passage's offset."""
     inside = np.arange(passage.first, passage.last + 1)
-    known = inside[~strangers[inside]]
+    known = inside[~strangers[inside] & (frame[inside] >= 0)]
+    if not len(known):
+        return
     line = passage.clip_first + np.rint(rate * (inside - passage.first)).astype(np.int64)
     # Between the neighbours that are none.
     before, after = np.searchsorted(known, inside, "right") - 1, np.searchsorted(known, inside)

@@ -37,8 +37,8 @@ type Floats = NDArray[np.float64]
 _WHOLE = 2_000_000
 _MOST_HELD_BYTES = 1 << 30
 _SPARE = 16
-# Distances that are kept, of 16 bytes each: a GiB.
-_MOST_DISTANCES = 1 << 26
+# Distances that are kept; at 50 bytes each while the path is looked for, 1.6 GiB.
+_MOST_DISTANCES = 1 << 25
 # Pixels of the pictures of which the rough map is made, and of those that "structure" sees.
 _ROUGH_AREA, _STRUCTURE_AREA = 40 * 22, 320 * 180
 _CONFIDENT = 0.5
@@ -78,7 +78,7 @@ def analyse(
         similarity: the measure: "structure", "planestats", "butteraugli", "topiq", "resnet".
         geometry: "auto": black borders are left out, and one constant scale and shift between the pictures is found and
             undone. None: the whole pictures are compared. A `Geometry`: this one.
-        tr: how many frames on each side of the rough map are compared, 1 and up, 67 million distances at most in all.
+        tr: how many frames on each side of the rough map are compared, 1 and up, 33 million distances at most in all.
             None: 20, or all frames where that is little work.
         clip_rate, ref_rate: frame rates, where the clips do not say them, or say something else: 24, "24000/1001".
         engine, device, weights, model: as in `vs_align.temporal`.
