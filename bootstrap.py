@@ -275,7 +275,7 @@ def make_venv() -> None:
 def pip_install(extras: set[str]) -> None:
     """Install the package, editable, with its extras into .venv."""
     target = f"{ROOT}[{','.join(sorted(extras))}]" if extras else str(ROOT)
-    large = extras & {"torch", "topiq", "train", "all"}
+    large = extras & {"torch", "topiq", "resnet", "train", "all"}
     size = "torch is large: this can take ten minutes" if large else "about a minute"
     say(f"installing vs_align[{','.join(sorted(extras))}] into .venv ({size})")
     command = [str(venv_python(VENV)), "-I", "-m", "pip", "install", "--quiet", "--no-input", "--no-user"]

@@ -300,3 +300,23 @@ def test_baselines_never_go_back_nor_beyond_clip(ref_length, clip_length):
 def test_empty_clips_are_refused(function):
     with pytest.raises(ValueError, match=rf"^{function.__name__}: ref and clip need a frame each"):
         function(3, 0)
+
+
+def test_a_frame_too_many_at_the_start_is_no_other_rate():
+    """Eleven frames that clip lacks, one that is shown twice, then in step: same rate, not 24 against 23.976."""
+    frame = np.concatenate([[-1] * 11, [0, 0], np.arange(1, 289)])
+    fit = linear_fit(frame)
+    assert (fit.rate, fit.known.name) == (1.0, "same rate")
+
+
+def test_frames_that_clip_lacks_do_not_tip_the_rate():
+    """960 frames of clip for 1,001 of ref; one ref frame in 24 has none of its own and shows a neighbour."""
+    clip = np.arange(4000)
+    shown = clip * 1001 // 960
+    frame = np.searchsorted(shown, np.arange(shown[-1]), "right") - 1
+    # Now and then the later neighbour instead.
+    late = np.flatnonzero(~np.isin(np.arange(shown[-1]), shown))[40::7]
+    frame[late] += 1
+    fit = linear_fit(frame)
+    assert fit.known.name == "23.976 / 25 (PAL slow-down)"
+    assert fit.rate == pytest.approx(960 / 1001, rel=1e-9)

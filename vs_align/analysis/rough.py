@@ -23,6 +23,10 @@ _SPARE = 8
 _STEP = 0.02
 # Where in the order of all distances those of frames that do not match lie.
 _OTHERS = 0.75
+# Blocks from which on a map of blocks jumps.
+_JUMP = 4
+# Offsets that are tried for the whole clip, frames that are looked at, and by how much a map must be better.
+_OFFSETS, _SAMPLED, _WORTH = 12, 96, 0.02
 
 
 def features(clip: vs.VideoNode, what: str, report: Report | None = None) -> tuple[Features, Floats]:
@@ -88,7 +92,7 @@ def rough_map(ref: Features, clip: Features, free: tuple[int, int]) -> Frames:
     if side <= 1:
         return _whole(ref.astype(np.float64), clip.astype(np.float64), free)
     blocks = _whole(_averaged(ref, side), _averaged(clip, side), free)
-    guess = _spread(blocks, side, ref, clip)
+    guess = _spread(_straight(blocks, side, ref, clip), side, ref, clip)
     reach = 2 * side + _SPARE
     width = min(2 * reach + 1, len(clip))
     band = Band(np.clip(guess - reach, 0, len(clip) - width), width, len(clip))
@@ -122,12 +126,37 @@ def _averaged(every: Features, side: int) -> Floats:
     return np.array(means, np.float64)
 
 
+def _straight(blocks: Frames, side: int, ref: Features, clip: Features) -> Frames:
+    """Return one offset for all blocks, where single frames fit that as well as they fit the map.
+
+    Where a film shows the same more than once, blocks may fit another showing better for the place where they begin.
+    """
+    every, counts = np.unique(blocks - np.arange(len(blocks)), return_counts=True)
+    usual = [0, *every[np.argsort(-counts, kind="stable")[:_OFFSETS]].tolist()]
+    rows = np.unique(np.linspace(0, len(ref) - 1, _SAMPLED).round().astype(np.int64))
+    reach = 2 * side + _SPARE
+    others = clip[np.linspace(0, len(clip) - 1, _SAMPLED).round().astype(np.int64)]
+    far = float(np.median([np.median(_distances(ref[n], others)) for n in rows.tolist()]))
+
+    def cost(centres: Frames) -> float:
+        inside = (centres >= 0) & (centres < len(clip))
+        there = _nearest(ref, clip, rows[inside], centres[inside], reach)
+        return float(np.minimum(there, far).sum() + far * (~inside).sum())
+
+    costs = [cost(rows + offset * side) for offset in usual]
+    best = int(np.argmin(costs))
+    if costs[best] > cost(blocks[rows // side] * side + rows % side) * (1 + _WORTH):
+        return blocks
+    straight: Frames = np.clip(np.arange(len(blocks)) + usual[best], 0, -(-len(clip) // side) - 1)
+    return straight
+
+
 def _spread(blocks: Frames, side: int, ref: Features, clip: Features) -> Frames:
     """Return a clip frame for each ref frame from a map of blocks; where that jumps, the frame is found at which."""
     n = np.arange(len(ref))
     guess = blocks[n // side] * side + n % side
     reach = 2 * side + _SPARE
-    for b in np.flatnonzero(np.diff(blocks) > 4).tolist():
+    for b in np.flatnonzero(np.diff(blocks) > _JUMP).tolist():
         first, stop = max(0, (b - 1) * side), min(len(ref), (b + 3) * side)
         rows = np.arange(first, stop)
         before, after = ((blocks[k] - k) * side for k in (b, b + 1))

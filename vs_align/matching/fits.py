@@ -4,7 +4,7 @@ A frame map holds the clip frame of each ref frame, shape (N,); a negative one s
 say how much each match counts: its confidence, or 1.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -148,15 +148,27 @@ def linear_fit(frame_map: ArrayLike, weights: ArrayLike | None = None) -> Linear
         rate_error, offset_error = _standard_errors(n, m - rate * n - offset, weight)
         return LinearFit(rate, offset, rate_error, offset_error, share, False, explain(rate, rate_error))
     middle = (line.low + line.high) / 2
-    known = explain(middle, (line.high - line.low) / 2, sure=True)
-    # Where clip lacks some of ref's frames, those show a neighbour that no rounding gives, and may tip the scale.
-    if known and explained(n, m, weight, float(known.ratio)) >= _AS_GOOD * explained(n, m, weight, middle):
-        known = replace(known, ppm=0.0)
+    known = _nearly_as_good(n, m, weight, middle) or explain(middle, (line.high - line.low) / 2, sure=True)
     rate = float(known.ratio) if known and known.ppm == 0 else middle
     rate_error = max(line.high - rate, rate - line.low)
     residual = (m - rate * n)[line.explained]
     bottom, top = float(residual.max()) - 0.5, float(residual.min()) + 0.5
     return LinearFit(rate, (bottom + top) / 2, rate_error, abs(top - bottom) / 2, share, True, known)
+
+
+def _nearly_as_good(n: Frames, m: Floats, weight: Floats, rate: float) -> KnownRate | None:
+    """Return the usual rate that explains nearly what a measured one does: the same rate, else the only one.
+
+    Frames that are held, or that clip lacks, show a neighbour that no rounding gives, and may tip the scale.
+    """
+    enough = _AS_GOOD * explained(n, m, weight, rate)
+    # All that stay within a frame or two of the measured one.
+    ratios = known_ratios()
+    near = ratios[np.abs(ratios - rate) * np.ptp(n) <= 2].tolist()
+    good = [ratio for ratio in near if explained(n, m, weight, ratio) >= enough]
+    if 1.0 in good:
+        return explain(1.0, 0.0, sure=True)
+    return explain(good[0], 0.0, sure=True) if len(good) == 1 else None
 
 
 def _voted(n: Frames, m: Floats, weight: Floats) -> tuple[float, float]:
