@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..matching.dtw import dtw
+from ..matching.excess import without_excess
 from ..matching.paths import Band, Steps
 from ..matching.window import confidence
 from .rough import scaled_penalties, strange_from
@@ -58,7 +59,9 @@ class Distances:
             extra: what pairs cost besides, shape (N, W).
         """
         # A frame that cannot be compared may be anywhere.
-        costs = np.minimum(np.where(self.blind[:, None], 0.0, self.rows), self.strange)
+        told = np.isfinite(self.rows)
+        costs = without_excess(np.where(told, self.rows, self.strange), self.band.start, self.usual)
+        costs = np.minimum(np.where(self.blind[:, None], 0.0, np.where(told, costs, np.inf)), self.strange)
         if extra is not None:
             costs += extra
         penalties = scaled_penalties(self.rows, self.free)
