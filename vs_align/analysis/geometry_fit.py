@@ -12,7 +12,7 @@ import numpy as np
 import vapoursynth as vs
 from numpy.typing import NDArray
 
-from ..flow.homography import homography
+from ..flow.homography import Features, features, matched_homography
 from ..frames import plane
 from ..similarity.structure import structure_picture
 from .geometry import Box, Geometry, luma
@@ -96,6 +96,8 @@ class _Fits:
         self._clip, self._ref, self._start = _limited(clip), _limited(ref), start
         self._to_clip = clip.width / self._clip.width, clip.height / self._clip.height
         self._to_ref = ref.width / self._ref.width, ref.height / self._ref.height
+        self._of_ref: dict[int, Features] = {}
+        self._of_clip: dict[int, Features] = {}
         self._found: dict[tuple[int, int], Floats | None] = {}
 
     def of(self, pairs: Sequence[tuple[int, int]]) -> list[Geometry]:
@@ -120,12 +122,14 @@ class _Fits:
         return self._geometry(np.median(every[held], axis=0))
 
     def _there(self, pairs: Sequence[tuple[int, int]]) -> list[Floats]:
-        missing = sorted(set(pairs) - set(self._found))
-        frames = zip(
-            in_order(self._ref, [n for n, _ in missing]), in_order(self._clip, [m for _, m in missing]), strict=True
-        )
-        for pair, ((_, a), (_, b)) in zip(missing, frames, strict=True):
-            self._found[pair] = _separable(plane(a, 0).astype(np.float32), plane(b, 0).astype(np.float32))
+        for known, node, wanted in (
+            (self._of_ref, self._ref, {n for n, _ in pairs}),
+            (self._of_clip, self._clip, {m for _, m in pairs}),
+        ):
+            for n, frame in in_order(node, sorted(wanted - set(known))):
+                known[n] = features(plane(frame, 0).astype(np.float32), None)
+        for n, m in sorted(set(pairs) - set(self._found)):
+            self._found[n, m] = _separable(self._of_ref[n], self._of_clip[m])
         return [fit for pair in pairs if (fit := self._found[pair]) is not None]
 
     def _corners(self, fits: Floats) -> Floats:
@@ -246,9 +250,9 @@ def _reduced(clip: vs.VideoNode, area: int) -> vs.VideoNode:
     return clip.resize.Bicubic(max(1, round(clip.width / shrink)), max(1, round(clip.height / shrink)))
 
 
-def _separable(ref: Picture, clip: Picture) -> Floats | None:
+def _separable(ref: Features, clip: Features) -> Floats | None:
     """Return scale and shift (x, y, shift x, shift y) of one pair; None where its homography is something else."""
-    matrix = homography(ref, clip, None)
+    matrix = matched_homography(ref, clip)
     if matrix is None:
         return None
     height, width = ref.shape

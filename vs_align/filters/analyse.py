@@ -107,6 +107,7 @@ def analyse(
         check.type_error(f"progress must be a function of three arguments, not {type(progress).__name__}.")
     if geometry is not None and not isinstance(geometry, Geometry):
         check.choice(geometry, "geometry", _Auto)
+    _check_measure(check, options)
     infos = [
         ClipInfo.of(node, _rate(check, rate, name))
         for node, rate, name in ((clip, clip_rate, "clip_rate"), (ref, ref_rate, "ref_rate"))
@@ -140,6 +141,13 @@ class _Rough:
     sure: list[tuple[int, int]]
     ref_light: Floats
     clip_light: Floats
+
+
+def _check_measure(check: Checks, options: MeasureOptions) -> None:
+    """Build the measure once on nothing, so that what it lacks is said before both clips are read."""
+    if options.similarity not in (Similarity.STRUCTURE, Similarity.PLANESTATS):
+        blank = vs.core.std.BlankClip(width=64, height=64, format=vs.RGB24, length=1, keep=True)
+        build_measure(check, blank, blank, options, 1, _MOST_HELD_BYTES).clear()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One projective map for the whole picture, from matched features: for crops, rotations and shears."""
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .geometry import Array
 
-__all__ = ["homography", "homography_grid"]
+__all__ = ["Features", "features", "homography", "homography_grid", "matched_homography"]
 
 _MOST_FEATURES = 1200
 _LONG_SIDE = 640
@@ -27,15 +27,34 @@ def homography(ref: Array, clip: Array, keep: NDArray[np.bool_] | None) -> NDArr
     Source:
         SIFT: Lowe, 2004. MAGSAC++: Barath et al., 2020, as in OpenCV.
     """
-    at_ref, what_ref, step_ref = _features(ref, keep)
-    at_clip, what_clip, step_clip = _features(clip, None)
-    if len(at_ref) < _FEWEST or len(at_clip) < _FEWEST:
+    return matched_homography(features(ref, keep), features(clip, None))
+
+
+class Features(NamedTuple):
+    """What is distinct in a picture.
+
+    Attributes:
+        at: positions in the picture's pixels, shape (n, 2).
+        what: RootSIFT descriptors, shape (n, 128).
+        step: how much the picture was reduced.
+        shape: the picture's.
+    """
+
+    at: Array
+    what: Array
+    step: float
+    shape: tuple[int, ...]
+
+
+def matched_homography(ref: Features, clip: Features) -> NDArray[np.float64] | None:
+    """Return what `homography` does, from features that are known."""
+    if len(ref.at) < _FEWEST or len(clip.at) < _FEWEST:
         return None
-    pairs = _matches(what_ref, what_clip)
+    pairs = _matches(ref.what, clip.what)
     if len(pairs) < _FEWEST:
         return None
-    source, target = at_ref[pairs[:, 0]], at_clip[pairs[:, 1]]
-    reach = _REACH * max(step_ref, step_clip)
+    source, target = ref.at[pairs[:, 0]], clip.at[pairs[:, 1]]
+    reach = _REACH * max(ref.step, clip.step)
     matrix, held = cv2.findHomography(source, target, cv2.USAC_MAGSAC, reach, maxIters=2000, confidence=0.999)
     if matrix is None or int(held.sum()) < _FEWEST:
         return None
@@ -43,8 +62,8 @@ def homography(ref: Array, clip: Array, keep: NDArray[np.bool_] | None) -> NDArr
     return found if _sound(found, ref.shape, clip.shape) else None
 
 
-def _features(image: Array, keep: NDArray[np.bool_] | None) -> tuple[Array, Array, float]:
-    """Return positions (n, 2) in the image's pixels, RootSIFT descriptors (n, 128), and how much it was reduced."""
+def features(image: Array, keep: NDArray[np.bool_] | None) -> Features:
+    """Find the features of a picture: float32, 0 to 255, shape (H, W); ``keep`` as for `homography`."""
     height, width = image.shape
     reduction = max(1.0, max(height, width) / _LONG_SIDE)
     size = (max(1, round(width / reduction)), max(1, round(height / reduction)))
@@ -53,10 +72,11 @@ def _features(image: Array, keep: NDArray[np.bool_] | None) -> tuple[Array, Arra
     small_keep = None if keep is None else cv2.resize(keep.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     points, found = _sift().detectAndCompute(small8, small_keep)
     if found is None or not points:
-        return np.empty((0, 2), np.float32), np.empty((0, 128), np.float32), reduction
+        return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.float32), reduction, image.shape)
     scale = np.array([width / size[0], height / size[1]], np.float32)
     where = (np.array([point.pt for point in points], np.float32) + 0.5) * scale - 0.5
-    return where.astype(np.float32), np.sqrt(found / np.maximum(found.sum(axis=1, keepdims=True), 1e-6)), reduction
+    rooted = np.sqrt(found / np.maximum(found.sum(axis=1, keepdims=True), 1e-6))
+    return Features(where.astype(np.float32), rooted, reduction, image.shape)
 
 
 def _sift() -> Any:
