@@ -24,7 +24,7 @@ type Floats = NDArray[np.float64]
 type Picture = NDArray[np.float32]
 
 _PAIRS, _FEWEST_HELD = 16, 4
-_LONG_SIDE = 640
+_LONG_SIDE = 480
 # How far from a pure scale and shift a homography may be, and how far frames may disagree, in shares of the long side.
 _PURE, _AGREED = 0.01, 0.006
 _SCALES = (0.4, 2.5)
