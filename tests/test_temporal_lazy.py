@@ -9,12 +9,14 @@ from concurrent.futures import wait
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import vapoursynth as vs
 from helpers import Requests, centres, drawn, held, moving, noise, retime
 
 import vs_align
 from vs_align.similarity.planestats import PlaneStats
+from vs_align.similarity.shifted import Shifted
 
 LONG = 10_000
 MEASURES = pytest.mark.parametrize("similarity", ["planestats", "structure"])
@@ -397,3 +399,12 @@ def test_what_a_clip_held_goes_with_it():
         del synced, held
         gc.collect()
         assert not any(isinstance(kept, PlaneStats) for kept in gc.get_objects())
+
+
+def test_more_offsets_than_are_kept():
+    clip = held(drawn(lambda n: np.full((3, 4, 4), n / 1000), 600))
+    shifted = Shifted(clip)
+    for frame in (*range(600), 0, 300):
+        np.testing.assert_array_equal(
+            np.asarray(shifted.at(300, frame).get_frame(300)[0]), np.asarray(clip.get_frame(frame)[0])
+        )

@@ -12,7 +12,7 @@ from .. import Alignment
 from ..frames import to_rgb
 from .report import timecode
 
-__all__ = ["side_by_side"]
+__all__ = ["GREY", "ORANGE", "WHITE", "picture_shape", "side_by_side", "write_row"]
 
 type Canvas = NDArray[np.uint8]
 
@@ -22,7 +22,7 @@ _LOWEST, _HIGHEST, _WIDEST = 360, 1080, 3832
 # A column that is narrower leaves no room for the text.
 _NARROWEST = 0.9
 _GAP = 8
-_WHITE, _GREY, _ORANGE = (235, 235, 235), (165, 165, 165), (255, 160, 40)
+WHITE, GREY, ORANGE = (235, 235, 235), (165, 165, 165), (255, 160, 40)
 _DARKENED = 0.35
 
 
@@ -46,7 +46,7 @@ class _Layout:
 
     @classmethod
     def of(cls, clip: vs.VideoNode, ref: vs.VideoNode) -> "_Layout":
-        shapes = [_shape(ref), _shape(clip)]
+        shapes = [picture_shape(ref), picture_shape(clip)]
         height = min(max(ref.height, _LOWEST), _HIGHEST)
         columns = sum(max(shape, _NARROWEST) for shape in shapes)
         height = _even(min(height, (_WIDEST - _GAP) / columns))
@@ -64,7 +64,7 @@ def _even(value: float) -> int:
     return max(2, 2 * round(value / 2))
 
 
-def _shape(clip: vs.VideoNode) -> float:
+def picture_shape(clip: vs.VideoNode) -> float:
     """Return the width of a picture over its height, as it is meant to be seen."""
     with clip.get_frame(0) as first:
         across, down = (int(cast(int, first.props.get(name, 0))) for name in ("_SARNum", "_SARDen"))
@@ -117,7 +117,7 @@ class _Page:
             (right, layout.clip_column, self._of_clip(n)),
         ):
             for row, (text, colour) in enumerate(rows):
-                self._write(strip[:, column : column + width], row, text, colour)
+                write_row(strip[:, column : column + width], row, text, colour)
         dark = self._found.frame[n] < 0
         for p in range(3):
             samples = np.asarray(frame[p])
@@ -128,25 +128,34 @@ class _Page:
         return frame
 
     def _of_ref(self, n: int) -> list[tuple[str, tuple[int, int, int]]]:
-        return [(f"ref    frame {n}", _WHITE), (timecode(n, self._found.ref.rate), _GREY)]
+        return [(f"ref    frame {n}", WHITE), (timecode(n, self._found.ref.rate), GREY)]
 
     def _of_clip(self, n: int) -> list[tuple[str, tuple[int, int, int]]]:
         found, m = self._found, int(self._shown[n])
         if found.frame[n] < 0:
-            return [("clip   no match", _ORANGE), (f"frame {m} is held", _GREY)]
+            return [("clip   no match", ORANGE), (f"frame {m} is held", GREY)]
         says = f"{timecode(m, found.clip.rate)}   score {found.score[n]:.4g}   confidence {found.confidence[n]:.2f}"
-        return [(f"clip   frame {m}  ({m - n:+d})", _WHITE), (says, _GREY)]
+        return [(f"clip   frame {m}  ({m - n:+d})", WHITE), (says, GREY)]
 
-    def _write(self, strip: Canvas, row: int, text: str, colour: tuple[int, int, int]) -> None:
-        height, width = strip.shape[:2]
-        pad, line = round(0.12 * height), 0.44 * height
-        letters = 0.62 * line
-        scale = cv2.getFontScaleFromHeight(_FONT, max(1, round(letters)))
-        thick = max(1, round(height / 60))
-        wide = cv2.getTextSize(text, _FONT, scale, thick)[0][0]
-        scale *= min(1.0, (width - 2 * pad) / max(1, wide))
-        at = (pad, round(0.06 * height + line * row + 0.5 * (line + letters)))
-        # OpenCV draws on what is its own.
-        canvas = np.ascontiguousarray(strip)
-        cv2.putText(canvas, text, at, _FONT, scale, colour, thick, cv2.LINE_AA)
-        strip[:] = canvas
+
+def write_row(strip: Canvas, row: int, text: str, colour: tuple[int, int, int]) -> None:
+    """Write into a strip of two rows, smaller where there is no room.
+
+    Args:
+        strip: shape (H, W, 3).
+        row: 0 or 1.
+        text: what is written.
+        colour: red, green and blue.
+    """
+    height, width = strip.shape[:2]
+    pad, line = round(0.12 * height), 0.44 * height
+    letters = 0.62 * line
+    scale = cv2.getFontScaleFromHeight(_FONT, max(1, round(letters)))
+    thick = max(1, round(height / 60))
+    wide = cv2.getTextSize(text, _FONT, scale, thick)[0][0]
+    scale *= min(1.0, (width - 2 * pad) / max(1, wide))
+    at = (pad, round(0.06 * height + line * row + 0.5 * (line + letters)))
+    # OpenCV draws on what is its own.
+    canvas = np.ascontiguousarray(strip)
+    cv2.putText(canvas, text, at, _FONT, scale, colour, thick, cv2.LINE_AA)
+    strip[:] = canvas

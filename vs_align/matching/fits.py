@@ -151,7 +151,7 @@ def linear_fit(frame_map: ArrayLike, weights: ArrayLike | None = None) -> Linear
     known = _nearly_as_good(n, m, weight, middle) or explain(middle, (line.high - line.low) / 2, sure=True)
     rate = float(known.ratio) if known and known.ppm == 0 else middle
     rate_error = max(line.high - rate, rate - line.low)
-    residual = (m - rate * n)[line.explained]
+    residual = (m - rate * n)[explained(n, m, weight, rate)]
     bottom, top = float(residual.max()) - 0.5, float(residual.min()) + 0.5
     return LinearFit(rate, (bottom + top) / 2, rate_error, abs(top - bottom) / 2, share, True, known)
 
@@ -161,11 +161,11 @@ def _nearly_as_good(n: Frames, m: Floats, weight: Floats, rate: float) -> KnownR
 
     Frames that are held, or that clip lacks, show a neighbour that no rounding gives, and may tip the scale.
     """
-    enough = _AS_GOOD * explained(n, m, weight, rate)
+    enough = _AS_GOOD * weight[explained(n, m, weight, rate)].sum()
     # All that stay within a frame or two of the measured one.
     ratios = known_ratios()
     near = ratios[np.abs(ratios - rate) * np.ptp(n) <= 2].tolist()
-    good = [ratio for ratio in near if explained(n, m, weight, ratio) >= enough]
+    good = [ratio for ratio in near if weight[explained(n, m, weight, ratio)].sum() >= enough]
     if 1.0 in good:
         return explain(1.0, 0.0, sure=True)
     return explain(good[0], 0.0, sure=True) if len(good) == 1 else None

@@ -77,13 +77,17 @@ def _explained(n: Frames, m: Floats, weight: Floats, rate: float) -> NDArray[np.
                 best, slope, bottom = votes, float(tried), lowest
     if best < _ROUNDED * weight.sum():
         return None
-    residual = m - slope * n
-    return (residual >= bottom) & (residual < bottom + _ROOM)
+    return _between(m - slope * n, bottom)
 
 
-def explained(n: Frames, m: Floats, weight: Floats, slope: float) -> float:
-    """Return how much weight the matches have that one line of this slope explains when it is rounded."""
-    return _voted(n, m, weight, slope)[0]
+def explained(n: Frames, m: Floats, weight: Floats, slope: float) -> NDArray[np.bool_]:
+    """Say which matches one line of this slope explains when it is rounded: those of most weight, shape (N,)."""
+    return _between(m - slope * n, _voted(n, m, weight, slope)[1])
+
+
+def _between(residual: Floats, bottom: float) -> NDArray[np.bool_]:
+    inside: NDArray[np.bool_] = (residual >= bottom) & (residual < bottom + _ROOM)
+    return inside
 
 
 def _voted(n: Frames, m: Floats, weight: Floats, slope: float) -> tuple[float, float]:

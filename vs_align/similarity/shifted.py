@@ -19,11 +19,13 @@ class Shifted:
 
     def __init__(self, clip: vs.VideoNode) -> None:
         self._clip = clip
-        self._by_offset: dict[int, vs.VideoNode] = {0: clip}
+        self._by_offset: dict[int, vs.VideoNode] = {}
 
     def at(self, n: int, frame: int) -> vs.VideoNode:
         """Return a node whose frame ``n`` is the clip's frame ``frame``."""
         offset = frame - n
+        if not offset:
+            return self._clip
         node = self._by_offset.get(offset)
         if node is None:
             node = self._clip[offset:] if offset > 0 else self._delayed(-offset)
