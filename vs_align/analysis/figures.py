@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import vapoursynth as vs
 
 from ..checks import Checks, shown
+from .store import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +83,7 @@ def finished(figure: "Figure", where: Path | None) -> "Figure":
     # Notebooks show what has this; without pyplot nothing else tells them how to show a figure.
     vars(figure)["_repr_png_"] = partial(_rendered, figure, "png")
     if where is not None:
-        _write(where, _rendered(figure, where.suffix[1:].lower()))
+        write_bytes(where, _rendered(figure, where.suffix[1:].lower()))
     return figure
 
 
@@ -92,21 +93,6 @@ def _rendered(figure: "Figure", kind: str) -> bytes:
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     figure.savefig(target, format=kind, metadata=dates.get(kind))
     return target.getvalue()
-
-
-def _write(where: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{where.name}.", dir=where.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # Such files are readable by their owner alone; others are as the user's mask says.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(where)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def new_figure(width: float, height: float, constrained: bool = True) -> "Figure":

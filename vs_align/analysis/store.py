@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .clip_info import ClipInfo
 from .geometry import Box, Geometry
 
-__all__ = ["Contents", "StoreError", "read", "write", "write_text"]
+__all__ = ["Contents", "StoreError", "read", "write", "write_bytes", "write_text"]
 
 _FORMAT, _VERSION = "vs_align alignment", 1
 _COLUMNS = ["ref", "clip", "score", "confidence"]
@@ -45,11 +45,16 @@ class Contents:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, line ends as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: through a temporary one beside it."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         # Such files are readable by their owner alone; others are as the user's mask says.
         mask = os.umask(0)
         os.umask(mask)
