@@ -276,7 +276,7 @@ def _started(code: str, *arguments: object) -> subprocess.Popen:
 def test_ctrl_c_is_heard_while_a_plugin_indexes(files):
     code = """
 import sys, time
-import vs_align.cli.sources as sources
+import vs_align.analysis.video_files as files
 from vs_align.cli import main
 
 def index():
@@ -284,7 +284,7 @@ def index():
     sys.stdout.flush()
     time.sleep(60)
 
-sources._indexed = lambda *_: sources._in_thread(index)
+files._indexed = lambda *_: files._in_thread(index)
 sys.exit(main(["info", sys.argv[1]]))
 """
     process = _started(code, files[0])

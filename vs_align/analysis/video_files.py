@@ -64,6 +64,9 @@ def open_video(check: Checks, path: Path, report: Report | None = None) -> Video
         except vs.Error as error:
             check.value_error(_unreadable(path, " ".join(str(error).split())))
         lines = times_file.read_text(encoding="utf-8").splitlines()
+    if clip.format is None or clip.format.id == vs.PresetVideoFormat.NONE or not clip.width:
+        check.value_error(f"{path} changes its format or size on its way; encode it again as one.")
+    # "timestamp format v2", as BestSource writes it.
     times = np.array([float(line) for line in lines if line and not line.startswith("#")])
     return VideoFile(path, check.clip(clip, str(path)), times)
 
@@ -83,6 +86,7 @@ def _indexed(path: Path, times_file: Path, report: Report | None) -> vs.VideoNod
         except vs.Error as error:
             if "write index" not in str(error):
                 raise
+            _log.warning("the index of %s cannot be kept; it will be made again the next time.", path)
             return _in_thread(lambda: opened(_KEEPS_NONE))
     finally:
         if handler is not None:
@@ -95,7 +99,8 @@ def _can_keep() -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _log.info("indexes cannot be kept in %s: %s", folder, error.strerror)
+        note = "indexes cannot be kept in %s (%s); they will be made again the next time."
+        _log.warning(note, folder, error.strerror)
         return False
     return True
 
@@ -109,15 +114,17 @@ def _unreadable(path: Path, why: str) -> str:
 
 
 class _IndexLog:
-    """Hears how far indexing is."""
+    """Hears what VapourSynth logs while a file is indexed."""
 
     def __init__(self, path: Path, report: Report) -> None:
         self._what, self._report = f"indexing {path.name}", report
 
-    def __call__(self, _kind: vs.MessageType, message: str) -> None:
+    def __call__(self, kind: vs.MessageType, message: str) -> None:
         found = re.search(r"index progress (\d+)%", message)
         if found:
             self._report(self._what, min(100, int(found[1])), 100)
+        elif kind >= vs.MESSAGE_TYPE_WARNING:
+            _log.warning("%s", message)
 
 
 def _in_thread(work: Callable[[], vs.VideoNode]) -> vs.VideoNode:
