@@ -275,7 +275,7 @@ def _started(code: str, *arguments: object) -> subprocess.Popen:
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to all of a console")
 def test_ctrl_c_is_heard_while_a_plugin_indexes(files):
     code = """
-import sys, time
+import signal, sys, time
 import vs_align.analysis.video_files as files
 from vs_align.cli import main
 
@@ -284,6 +284,8 @@ def index():
     sys.stdout.flush()
     time.sleep(60)
 
+# Who runs the tests in the background may have Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 files._indexed = lambda *_: files._in_thread(index)
 sys.exit(main(["info", sys.argv[1]]))
 """
