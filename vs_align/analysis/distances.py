@@ -10,7 +10,7 @@ from ..matching.dtw import dtw
 from ..matching.excess import without_excess
 from ..matching.paths import Band, Steps
 from ..matching.window import confidence
-from .rough import scaled_penalties, strange_from
+from .rough import scaled_penalties, strange_from, usual_distance
 
 __all__ = ["Distances"]
 
@@ -44,8 +44,7 @@ class Distances:
     @cached_property
     def usual(self) -> float:
         """The usual distance of two frames, whether they match or not."""
-        finite = self.rows[np.isfinite(self.rows)]
-        return float(np.median(finite)) if len(finite) else 0.0
+        return usual_distance(self.rows)
 
     @cached_property
     def blind(self) -> NDArray[np.bool_]:
@@ -64,7 +63,7 @@ class Distances:
         costs = np.minimum(np.where(self.blind[:, None], 0.0, np.where(told, costs, np.inf)), self.strange)
         if extra is not None:
             costs += extra
-        penalties = scaled_penalties(self.rows, self.free)
+        penalties = scaled_penalties(self.usual, self.free)
         return dtw(
             costs, band=self.band, steps=Steps.FRAMES, penalties=penalties, open_begin=True, open_end=True
         ).clip  # fmt: skip

@@ -10,7 +10,7 @@ from ..matching.paths import Band, Penalties, Steps
 from ..similarity.structure import structure_picture
 from .reading import Progress, Report, in_order
 
-__all__ = ["features", "rough_map", "scaled_penalties", "strange_from"]
+__all__ = ["features", "rough_map", "scaled_penalties", "strange_from", "usual_distance"]
 
 type Frames = NDArray[np.int64]
 type Floats = NDArray[np.float64]
@@ -50,10 +50,15 @@ def features(clip: vs.VideoNode, what: str, report: Report | None = None) -> tup
     return found, light
 
 
-def scaled_penalties(rows: Floats, free: tuple[int, int]) -> Penalties:
-    """Return penalties in proportion to the distances: a frame must be clearly better to be held or skipped for."""
+def usual_distance(rows: Floats) -> float:
+    """Return the usual distance of two frames, whether they match or not: the median of what is finite, else 0."""
     finite = rows[np.isfinite(rows)]
-    step = _STEP * float(np.median(finite)) if len(finite) else 0.0
+    return float(np.median(finite)) if len(finite) else 0.0
+
+
+def scaled_penalties(usual: float, free: tuple[int, int]) -> Penalties:
+    """Return penalties in proportion to the distances: a frame must be clearly better to be held or skipped for."""
+    step = _STEP * usual
     return Penalties(hold=step, skip=2 * step, free=free)
 
 
@@ -105,7 +110,7 @@ def _whole(ref: Floats, clip: Floats, free: tuple[int, int]) -> Frames:
 
 
 def _path(rows: Floats, band: Band | None, free: tuple[int, int]) -> Frames:
-    steps, penalties = Steps.FRAMES, scaled_penalties(rows, free)
+    steps, penalties = Steps.FRAMES, scaled_penalties(usual_distance(rows), free)
     capped = np.minimum(rows, strange_from(rows, rows.shape[1] if band is None else band.length))
     return dtw(capped, band=band, steps=steps, penalties=penalties, open_begin=True, open_end=True).clip
 
