@@ -152,17 +152,16 @@ def temporal(
     fallback = None if fallback is None else check.clip(fallback, "fallback")
     _check_clips(check, clip, ref, out, fallback, geometry)
     tr, modes = _check_mode(check, mode, tr, lag, penalty)
-    if fallback is not None and modes.mode in WITHOUT_SCORES:
-        check.value_error(f"mode={modes.mode.value!r} compares nothing, so that fallback has no use; leave it out.")
+    _check_fallback(check, fallback, modes)
     options = _check_options(
         check, precision, similarity, engine, device, backend, batch_size, shortlist, weights, model
     )
     rates = _check_rates(check, clip_num, clip_den, ref_num, ref_den)
-    saved = _check_alignment(check, alignment, tr, modes, clip, ref)
-    if isinstance(saved, Path):
-        modes = replace(modes, keep=_saver(check, saved, clip, ref, options.similarity, geometry))
-    if tr is None and modes.mode is Mode.DTW and not isinstance(saved, Alignment):
-        _check_matrix(check, clip, ref, 1 if saved is None else 3)
+    found, to_be_written = _check_alignment(check, alignment, tr, modes, clip, ref)
+    if to_be_written is not None:
+        modes = replace(modes, keep=_saver(check, to_be_written, clip, ref, options.similarity, geometry))
+    if tr is None and modes.mode is Mode.DTW and found is None:
+        _check_matrix(check, clip, ref, 3 if modes.keep else 1)
     plan = Plan(
         clip_length=clip.num_frames,
         fallback=fallback,
@@ -173,7 +172,7 @@ def temporal(
         fps=_frame_rate(check, ref, ref_num, ref_den),
     )
     build = _Build(check, plan, clip, ref, out, geometry)
-    return build.searched(modes, options) if not isinstance(saved, Alignment) else build.known(saved)
+    return build.searched(modes, options) if found is None else build.known(found)
 
 
 def _check_clips(
@@ -199,6 +198,11 @@ def _check_clips(
             )
 
 
+def _check_fallback(check: Checks, fallback: vs.VideoNode | None, modes: ModeOptions) -> None:
+    if fallback is not None and modes.mode in WITHOUT_SCORES:
+        check.value_error(f"mode={modes.mode.value!r} compares nothing, so that fallback has no use; leave it out.")
+
+
 def _check_geometry(check: Checks, geometry: object, clip: vs.VideoNode, ref: vs.VideoNode) -> None:
     if not isinstance(geometry, Geometry):
         check.type_error(
@@ -211,20 +215,20 @@ def _check_geometry(check: Checks, geometry: object, clip: vs.VideoNode, ref: vs
 
 def _check_alignment(
     check: Checks, alignment: object, tr: int | None, modes: ModeOptions, clip: vs.VideoNode, ref: vs.VideoNode
-) -> Alignment | Path | None:
-    """Return the alignment that is given, or where to write the one that will be found."""
+) -> tuple[Alignment | None, Path | None]:
+    """Return the alignment that is given, and where to write the one that will be found."""
     if alignment is None:
-        return None
+        return None, None
     if not isinstance(alignment, Alignment | str | PathLike):
         check.type_error(f"alignment must be an Alignment or a path, not {type(alignment).__name__}.")
     if modes.mode is not Mode.DTW or tr is not None:
         check.value_error("alignment is for mode='dtw' with tr=None; give both, or leave it out.")
     if isinstance(alignment, Alignment) or Path(alignment).exists():
-        return Alignment.given(check, alignment, clip, ref)
+        return Alignment.given(check, alignment, clip, ref), None
     path = Path(alignment)
     if not path.parent.is_dir():
         check.value_error(f"alignment is to be written to {path.parent}, which is no folder.")
-    return path
+    return None, path
 
 
 def _saver(
