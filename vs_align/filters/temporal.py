@@ -1,12 +1,9 @@
 """`vs_align.temporal`: the right frame of one clip at each frame of another."""
 
-import math
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,19 +11,28 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 
 from ..analysis.alignment import Alignment
-from ..analysis.clip_info import ClipInfo
 from ..analysis.geometry import Geometry
-from ..checks import Checks, shown
+from ..analysis.keypoints import Keypoints
+from ..checks import Checks
 from ..enums import Backend, Engine, Mode, Similarity, TemporalPrecision
 from ..frames import cache_budget, keep_cached
-from ..matching.rates import RateMap
 from ..similarity.measure import Measure
-from ..similarity.plugins import VSHIP
 from ..similarity.shifted import NOT_OF_THE_PICK
 from .found import Picker, Plan
-from .measures import HEAVY, MeasureOptions, build_measure, check_network
-from .modes import WHOLE, WITHOUT_SCORES, ModeOptions, known, mapped, searched
-from .whole_modes import Keep
+from .measures import MeasureOptions, build_measure
+from .modes import WITHOUT_SCORES, ModeOptions, known, mapped, searched
+from .pose_rows import check_pose
+from .temporal_checks import (
+    check_alignment,
+    check_clips,
+    check_fallback,
+    check_matrix,
+    check_mode,
+    check_options,
+    check_rates,
+    frame_rate,
+    saver,
+)
 
 __all__ = ["temporal"]
 
@@ -40,10 +46,6 @@ _TR, _PRECISION = _Default(20), _Default(1)
 # Frames beyond the window that stay in the stores, for threads that are a little ahead or behind.
 _SPARE = 16
 _MOST_HELD_BYTES = 2 << 30
-_MOST_RATE = (1 << 31) - 1
-# The path of mode "dtw": rows on each side that decide, and what leaving the straight way costs, as a share of the
-# distance of frames that match (benchmarks/RESULTS.md).
-_LAG, _PENALTY = 40, 0.05
 
 
 def temporal(
@@ -68,11 +70,14 @@ def temporal(
     engine: str | Engine | None = None,
     shortlist: int | None = None,
     weights: str | PathLike[str] | Mapping[str, Any] | None = None,
-    model: str | None = None,
+    model: str | PathLike[str] | None = None,
     lag: int | None = None,
     penalty: float | None = None,
     geometry: Geometry | None = None,
     alignment: Alignment | str | PathLike[str] | None = None,
+    keypoints: Keypoints | NDArray[Any] | str | PathLike[str] | None = None,
+    ref_keypoints: Keypoints | NDArray[Any] | str | PathLike[str] | None = None,
+    mirror: bool = False,
 ) -> vs.VideoNode:
     """Put at each frame of ref the frame of clip that shows the same picture.
 
@@ -81,7 +86,7 @@ def temporal(
 
     Args:
         clip: the clip to be synchronised: 8 to 16 bit integer, half or float; GRAY, YUV or RGB.
-        ref: the clip it follows, of clip's format and size; any length.
+        ref: the clip it follows, of clip's format and size ("pose": of any); any length.
         out: the clip that the output frames are copied from, frame for frame the same film as clip; any format and
             size, clip's length. None: clip itself. Match on small copies and hand in the full picture here.
         tr: frames searched on each side of the centre, 0 and up. None, with the modes "dtw", "offset" and "linear":
@@ -100,7 +105,10 @@ def temporal(
         debug: draw the measure, the match and the window's scores on the frame.
         backend: another name of ``device``, which it may not contradict.
         similarity: the measure by name, in place of ``precision``: "planestats", "structure", "butteraugli", "topiq",
-            "resnet".
+            "resnet", "embedding", "pose". "embedding" is for other releases: a network that comes with the package
+            finds the same frame in other colours, under grain, logos and subtitles, cropped or zoomed by a few percent;
+            it looks at some 50 frames around. "pose" compares the joints of the largest person of each clip, whoever it is and from
+            wherever; all of both clips is read for that when the first frame is asked for.
         mode: how a frame is chosen. "match": the most alike of the window; ties go to the frame nearest the centre,
             then to the later one. "dtw": where the best path that never steps back goes, over the windows of the
             frames around; with ``tr=None`` over all, computed when the first frame is asked for. "offset", "linear":
@@ -112,7 +120,8 @@ def temporal(
         shortlist: compare only the ``shortlist`` candidates that "structure" ranks best, 1 and up; for "butteraugli"
             and "topiq". None or 0: every candidate.
         weights: for "topiq" and "resnet": a file or a state dict in place of the downloaded weights.
-        model: for "resnet": the name of the timm backbone, such as "resnet18"; "resnet50" where not given.
+        model: for "resnet": the name of the timm backbone, such as "resnet18"; "resnet50" where not given. For "embedding": the
+            file of a network that ``vs-align train embedding`` made, in place of the package's. For "pose": what finds joints, "movenet" where not given; see `vs_align.pose`.
         lag: for "dtw": the path goes over the windows of so many ref frames before and after each, 0 and up; 40 where
             not given. From ref's length on it is the path of the whole clip.
         penalty: for "dtw": what holding a frame and leaving out frames costs the path each time, 0 and up, as a share
@@ -123,6 +132,9 @@ def temporal(
         alignment: for "dtw" with ``tr=None``: an `Alignment`, or the file of one. What it says is shown, and nothing is
             compared; where it has no match, the frame of the last match is shown, or ``fallback``. A file that does not
             exist is written when the path has been found.
+        keypoints, ref_keypoints: for "pose": those of clip and of ref where they are known, and nothing is read then:
+            `Keypoints`, an array of shape (frames, 17, 3) with x, y and confidence, or a file of one or of COCO JSON.
+        mirror: for "pose": compare clip's left side with ref's right side, for a person who faces the other way.
 
     Returns:
         A clip of ref's length and frame rate and of out's (else clip's) format and size. Frame properties:
@@ -150,18 +162,21 @@ def temporal(
     clip, ref = check.clip(clip, "clip"), check.clip(ref, "ref")
     out = None if out is None else check.clip(out, "out")
     fallback = None if fallback is None else check.clip(fallback, "fallback")
-    _check_clips(check, clip, ref, out, fallback, geometry)
-    tr, modes = _check_mode(check, mode, tr, lag, penalty)
-    _check_fallback(check, fallback, modes)
-    options = _check_options(
+    by_pose = similarity == Similarity.POSE
+    check_clips(check, clip, ref, out, fallback, geometry, by_pose)
+    posed = check_pose(check, by_pose, keypoints, ref_keypoints, mirror)
+    tr, modes = check_mode(check, mode, tr, lag, penalty)
+    check_fallback(check, fallback, modes)
+    options = check_options(
         check, precision, similarity, engine, device, backend, batch_size, shortlist, weights, model
     )
-    rates = _check_rates(check, clip_num, clip_den, ref_num, ref_den)
-    found, to_be_written = _check_alignment(check, alignment, tr, modes, clip, ref)
+    options = replace(options, pose=posed)
+    rates = check_rates(check, clip_num, clip_den, ref_num, ref_den)
+    found, to_be_written = check_alignment(check, alignment, tr, modes, clip, ref)
     if to_be_written is not None:
-        modes = replace(modes, keep=_saver(check, to_be_written, clip, ref, options.similarity, geometry))
+        modes = replace(modes, keep=saver(check, to_be_written, clip, ref, options.similarity, geometry))
     if tr is None and modes.mode is Mode.DTW and found is None:
-        _check_matrix(check, clip, ref, 3 if modes.keep else 1)
+        check_matrix(check, clip, ref, 3 if modes.keep else 1, _MOST_HELD_BYTES)
     plan = Plan(
         clip_length=clip.num_frames,
         fallback=fallback,
@@ -169,187 +184,10 @@ def temporal(
         tr=None if tr is None else min(tr, clip.num_frames + rates.centre(ref.num_frames)),
         rates=rates,
         debug=check.boolean(debug, "debug"),
-        fps=_frame_rate(check, ref, ref_num, ref_den),
+        fps=frame_rate(check, ref, ref_num, ref_den),
     )
     build = _Build(check, plan, clip, ref, out, geometry)
     return build.searched(modes, options) if found is None else build.known(found)
-
-
-def _check_clips(
-    check: Checks,
-    clip: vs.VideoNode,
-    ref: vs.VideoNode,
-    out: vs.VideoNode | None,
-    fallback: vs.VideoNode | None,
-    geometry: Geometry | None,
-) -> None:
-    check.samples(clip, "clip")
-    if geometry is None:
-        check.same_picture(clip, "clip", ref, "ref")
-    else:
-        _check_geometry(check, geometry, clip, ref)
-    if out is not None and out.num_frames != clip.num_frames:
-        check.value_error(f"out must have clip's length, {clip.num_frames} frames, not {out.num_frames}.")
-    if fallback is not None:
-        check.same_picture(clip if out is None else out, "clip" if out is None else "out", fallback, "fallback")
-        if fallback.num_frames < ref.num_frames:
-            check.value_error(
-                f"fallback must be at least as long as ref, {ref.num_frames} frames, not {fallback.num_frames}."
-            )
-
-
-def _check_fallback(check: Checks, fallback: vs.VideoNode | None, modes: ModeOptions) -> None:
-    if fallback is not None and modes.mode in WITHOUT_SCORES:
-        check.value_error(f"mode={modes.mode.value!r} compares nothing, so that fallback has no use; leave it out.")
-
-
-def _check_geometry(check: Checks, geometry: object, clip: vs.VideoNode, ref: vs.VideoNode) -> None:
-    if not isinstance(geometry, Geometry):
-        check.type_error(
-            f"geometry must be a Geometry as vs_align.analyse finds it (found.geometry), not {type(geometry).__name__}."
-        )
-    check.same_format(clip, "clip", ref, "ref")
-    if not geometry.fits(clip, ref):
-        check.value_error("geometry is that of other clips: it reaches beyond the pictures of these.")
-
-
-def _check_alignment(
-    check: Checks, alignment: object, tr: int | None, modes: ModeOptions, clip: vs.VideoNode, ref: vs.VideoNode
-) -> tuple[Alignment | None, Path | None]:
-    """Return the alignment that is given, and where to write the one that will be found."""
-    if alignment is None:
-        return None, None
-    if not isinstance(alignment, Alignment | str | PathLike):
-        check.type_error(f"alignment must be an Alignment or a path, not {type(alignment).__name__}.")
-    if modes.mode is not Mode.DTW or tr is not None:
-        check.value_error("alignment is for mode='dtw' with tr=None; give both, or leave it out.")
-    if isinstance(alignment, Alignment) or Path(alignment).exists():
-        return Alignment.given(check, alignment, clip, ref), None
-    path = Path(alignment)
-    if not path.parent.is_dir():
-        check.value_error(f"alignment is to be written to {path.parent}, which is no folder.")
-    return None, path
-
-
-def _saver(
-    check: Checks, path: Path, clip: vs.VideoNode, ref: vs.VideoNode, measure: Similarity, geometry: Geometry | None
-) -> Keep:
-    """Return what writes a path of the whole clip to a file."""
-    infos = ClipInfo.of(clip), ClipInfo.of(ref)
-
-    def keep(frame: NDArray[np.int64], score: NDArray[np.float64], sure: NDArray[np.float64]) -> None:
-        try:
-            Alignment(frame, score, sure, *infos, measure.value, geometry).save(path)
-        except OSError as error:
-            check.runtime_error(f"alignment cannot be written to {path}: {error.strerror}.")
-
-    return keep
-
-
-def _check_mode(
-    check: Checks, mode: object, tr: object, lag: object, penalty: object
-) -> tuple[int | None, ModeOptions]:
-    chosen = check.choice(mode, "mode", Mode)
-    radius = None if tr is None and chosen in WHOLE else check.integer(tr, "tr", 0)
-    for name, value in (("lag", lag), ("penalty", penalty)):
-        if value is not None and chosen is not Mode.DTW:
-            check.value_error(f"{name} is for {Mode.DTW.value}; mode is {chosen.value!r}, leave it out.")
-    if lag is not None and radius is None:
-        check.value_error("lag is for a finite tr; with tr=None the path goes through all frames, leave it out.")
-    cost = _PENALTY if penalty is None else check.number(penalty, "penalty")
-    if not 0 <= cost < math.inf:
-        check.value_error(f"penalty must be 0 or a positive number, not {shown(penalty)}.")
-    rows = _LAG if lag is None else check.integer(lag, "lag", 0)
-    return radius, ModeOptions(mode=chosen, lag=rows if chosen is Mode.DTW and radius is not None else 0, penalty=cost)
-
-
-def _check_matrix(check: Checks, clip: vs.VideoNode, ref: vs.VideoNode, copies: int) -> None:
-    """Refuse to compare all frames with all where their distances would not fit."""
-    needs = 4 * copies * clip.num_frames * ref.num_frames
-    if needs > _MOST_HELD_BYTES:
-        check.value_error(
-            f"tr=None compares each of {ref.num_frames} frames of ref with each of {clip.num_frames} of clip, "
-            f"{needs / 2**30:.0f} GiB of distances where {_MOST_HELD_BYTES >> 30} are the most; give a finite tr."
-        )
-
-
-def _check_options(
-    check: Checks,
-    precision: object,
-    similarity: object,
-    engine: object,
-    device: object,
-    backend: object,
-    batch_size: object,
-    shortlist: object,
-    weights: str | PathLike[str] | Mapping[str, Any] | None,
-    model: str | None,
-) -> MeasureOptions:
-    measure = _check_similarity(check, precision, similarity)
-    chosen = None if engine is None else check.choice(engine, "engine", Engine)
-    for name, value, users in (
-        ("engine", engine, (Similarity.BUTTERAUGLI,)),
-        ("shortlist", shortlist, HEAVY),
-    ):
-        if value is not None and measure not in users:
-            check.value_error(f"{name} is for {' and '.join(users)}; similarity is {measure.value!r}, leave it out.")
-    check_network(check, measure, weights, model)
-    # Vship says itself whether it has a GPU, which need not be NVIDIA's.
-    by_vship = measure == Similarity.BUTTERAUGLI and chosen in (None, Engine.VSHIP) and VSHIP.is_loaded
-    where = check.one_device(device, backend, not by_vship)
-    if (chosen == Engine.VSHIP and where == "cpu") or (chosen == Engine.JULEK and where not in (None, "cpu")):
-        check.value_error(f"engine={chosen.value!r} does not run on device={where!r}; leave one of them out.")
-    return MeasureOptions(
-        similarity=measure,
-        engine=chosen,
-        device=where,
-        batch_size=None if batch_size is None else check.integer(batch_size, "batch_size", 1),
-        shortlist=None if shortlist is None else check.integer(shortlist, "shortlist", 0),
-        weights=weights,
-        model=model,
-    )
-
-
-def _check_similarity(check: Checks, precision: object, similarity: object) -> Similarity:
-    if isinstance(precision, bool) or not isinstance(precision, int | TemporalPrecision):
-        check.type_error(f"precision must be 1, 2 or 3, not {type(precision).__name__} {shown(precision)}.")
-    if not isinstance(precision, TemporalPrecision) and precision not in (1, 2, 3):
-        check.value_error(
-            f"precision must be 1, 2 or 3, not {shown(precision)} "
-            "(by position the order is clip, ref, out, tr, precision)."
-        )
-    if similarity is not None:
-        return check.choice(similarity, "similarity", Similarity)
-    return _BY_PRECISION[precision if isinstance(precision, TemporalPrecision) else TemporalPrecision(precision)]
-
-
-_BY_PRECISION = {
-    TemporalPrecision.PLANESTATS: Similarity.PLANESTATS,
-    TemporalPrecision.BUTTERAUGLI: Similarity.BUTTERAUGLI,
-    TemporalPrecision.TOPIQ: Similarity.TOPIQ,
-}
-
-
-def _check_rates(check: Checks, clip_num: object, clip_den: object, ref_num: object, ref_den: object) -> RateMap:
-    rates = {"clip_num": clip_num, "clip_den": clip_den, "ref_num": ref_num, "ref_den": ref_den}
-    given = [name for name, value in rates.items() if value is not None]
-    if not given:
-        return RateMap()
-    if len(given) < len(rates):
-        missing = ", ".join(name for name in rates if name not in given)
-        check.value_error(f"clip_num, clip_den, ref_num and ref_den go together; {missing} is missing.")
-    return RateMap.from_rates(**{name: check.integer(value, name, 1) for name, value in rates.items()})
-
-
-def _frame_rate(check: Checks, ref: vs.VideoNode, ref_num: int | None, ref_den: int | None) -> tuple[int, int]:
-    """Return ref's frame rate; where it does not say one, the one given for it; else 0 / 1, unknown."""
-    if ref.fps_num or ref_num is None or ref_den is None:
-        return ref.fps_num, ref.fps_den or 1
-    exact = Fraction(ref_num, ref_den).limit_denominator(_MOST_RATE)
-    if not 0 < exact.numerator <= _MOST_RATE:
-        rate = f"{shown(ref_num)} / {shown(ref_den)}"
-        check.value_error(f"ref_num / ref_den must be a frame rate that a clip can have, not {rate}.")
-    return exact.numerator, exact.denominator
 
 
 @dataclass(frozen=True, slots=True)
