@@ -24,14 +24,15 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from vs_align.flow.network.model import AlignNet, NetOutput
+from vs_align.train.curve import read_curve
 from vs_align.train.flow.config import ConfigError, FlowConfig, read
-from vs_align.train.flow.curve import read_curve
 from vs_align.train.flow.data import Pairs
 from vs_align.train.flow.looks import LOOKS
-from vs_align.train.flow.ranks import DeviceError, Ranks, ranks
 from vs_align.train.flow.sources import Bank, Banks, SourceError, banks
-from vs_align.train.flow.trainer import Run
+from vs_align.train.flow.trainer import FlowObjective
 from vs_align.train.flow.validation import SEED, Validation
+from vs_align.train.ranks import DeviceError, Ranks, ranks
+from vs_align.train.run import Run
 
 FIGURES = ("mean_px", "pair_px", "median_px")
 COLOURS = ("gamma", "matrix", "recoloured", "crushed", "light")
@@ -235,9 +236,10 @@ def trained(config: FlowConfig, pictures: Banks, own: Ranks, variant: Variant) -
     real = pictures.training.real if variant.photographs else ()
     used = Banks(Bank(real, config.painted), pictures.validation)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(config, Path(folder), own, variant.kind)
-        run.go_on(used)
-    return run.net
+        run = Run(FlowObjective(config, lambda: used, variant.kind), config, Path(folder), own)
+        run.go_on()
+    net: AlignNet = run.net
+    return net
 
 
 def figures(check: Validation, net: nn.Module, own: Ranks) -> str:

@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from spatial import CLEAN, LOOKS, luma, mean, measure, split, table, warp
 from spatial_pairs import GROUPS, SIZE, Pair, pairs
 
-from vs_align.filters.spatial import POOR
+from vs_align.filters.warping import POOR
 from vs_align.flow.align import AlignOptions, align
 from vs_align.flow.network import align as twin
 from vs_align.flow.network import engine

@@ -15,8 +15,8 @@ from vs_align.flow.network.weights import load_weights  # noqa: E402
 from vs_align.flow.options import AlignOptions  # noqa: E402
 from vs_align.train.flow.config import FlowConfig, NetConfig  # noqa: E402
 from vs_align.train.flow.loss import judge_loss  # noqa: E402
-from vs_align.train.flow.ranks import Ranks  # noqa: E402
-from vs_align.train.flow.trainer import JudgeRun, train  # noqa: E402
+from vs_align.train.flow.trainer import JudgeObjective, train  # noqa: E402
+from vs_align.train.ranks import Ranks  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_torch_thread")]
 
@@ -112,15 +112,16 @@ def test_training_changes_the_judge_alone_and_resumes(tmp_path, monkeypatch):
     class Pulled(Exception):
         """The plug."""
 
-    improved = JudgeRun._improved
+    judged, asked = JudgeObjective.loss, []
 
-    def until(self, sample):
-        if self.step == 5:
+    def until(self, *given):
+        asked.append(given)
+        if len(asked) > 5:
             raise Pulled
-        return improved(self, sample)
+        return judged(self, *given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(JudgeRun, "_improved", until)
+        patch.setattr(JudgeObjective, "loss", until)
         with pytest.raises(Pulled):
             train(TINY, None, tmp_path / "c", ONE)
     resumed = load_weights(train(TINY, None, tmp_path / "c", ONE)).state_dict()

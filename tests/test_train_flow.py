@@ -20,16 +20,19 @@ import torch.nn.functional as F  # noqa: E402, N812
 
 from vs_align.flow.network import model  # noqa: E402
 from vs_align.flow.network.weights import load_weights  # noqa: E402
-from vs_align.train.flow import command, trainer  # noqa: E402
-from vs_align.train.flow.checkpoint import CheckpointError  # noqa: E402
+from vs_align import cli  # noqa: E402
+from vs_align.train import run as loop  # noqa: E402
+from vs_align.train.checkpoint import CheckpointError  # noqa: E402
+from vs_align.train.curve import Curve, read_curve  # noqa: E402
+from vs_align.train.faults import TrainingError  # noqa: E402
+from vs_align.train.flow import trainer  # noqa: E402
 from vs_align.train.flow.config import ConfigError, FlowConfig, NetConfig  # noqa: E402
-from vs_align.train.flow.curve import Curve, read_curve  # noqa: E402
 from vs_align.train.flow.data import Pairs  # noqa: E402
 from vs_align.train.flow.loss import cell_errors, loss  # noqa: E402
-from vs_align.train.flow.ranks import Ranks  # noqa: E402
 from vs_align.train.flow.sources import Bank, Banks  # noqa: E402
-from vs_align.train.flow.trainer import Run, TrainingError, train  # noqa: E402
+from vs_align.train.flow.trainer import FlowObjective, train  # noqa: E402
 from vs_align.train.flow.validation import Validation  # noqa: E402
+from vs_align.train.ranks import Ranks  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -60,20 +63,28 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+PAINTED = Banks(Bank((), 1.0), Bank((), 1.0))
+
+
+def Run(config, out, ranks, pictures=PAINTED):
+    """The network's run, where it stands."""
+    return loop.Run(FlowObjective(config, lambda: pictures), config, out, ranks)
+
+
 class Pulled(Exception):
     """The plug."""
 
 
 def cut_off_after(steps, monkeypatch):
     """Let the next run end in the middle of things, once so many steps are done."""
-    improved = Run._improved
+    improved = loop.Run._improved
 
     def until(self, sample):
         if self.step == steps:
             raise Pulled
         return improved(self, sample)
 
-    monkeypatch.setattr(Run, "_improved", until)
+    monkeypatch.setattr(loop.Run, "_improved", until)
 
 
 def weights(path):
@@ -306,7 +317,7 @@ def test_what_no_number_depends_on_may_change_when_a_run_goes_on(uncut, tmp_path
 
 def test_a_finished_run_is_not_trained_again(uncut, tmp_path, monkeypatch):
     train(TINY, None, tmp_path, ONE)
-    monkeypatch.setattr(Run, "go_on", None)
+    monkeypatch.setattr(loop.Run, "go_on", None)
     assert same(weights(train(TINY, None, tmp_path, ONE)), uncut[0])
 
 
@@ -329,9 +340,9 @@ def test_training_lowers_the_error(tmp_path):
     bank = Bank((), 1.0)
     run = Run(config, tmp_path, ONE)
     check = Validation(Pairs(bank, 64, 977, (), 1.0), 12)
-    before = check.errors(run._validated, ONE.device)
-    run.go_on(Banks(bank, bank))
-    after = check.errors(run._validated, ONE.device)
+    before = check.errors(lambda ref, clip: run.net(ref, clip).flow, ONE.device)
+    run.go_on()
+    after = check.errors(lambda ref, clip: run.net(ref, clip).flow, ONE.device)
     assert after["mean_px"] < 0.8 * before["mean_px"]
 
 
@@ -440,9 +451,9 @@ def test_other_footage_is_another_run(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched, pytest.raises(Pulled):
         cut_off_after(3, patched)
-        Run(TINY, tmp_path, ONE).go_on(bank(1))
+        Run(TINY, tmp_path, ONE, bank(1)).go_on()
     with pytest.raises(CheckpointError, match="on other footage"):
-        Run(TINY, tmp_path, ONE).go_on(bank(2))
+        Run(TINY, tmp_path, ONE, bank(2)).go_on()
 
 
 def test_a_batch_that_cannot_be_shared(tmp_path):
@@ -467,14 +478,14 @@ def settings(folder, **more):
 
 def started(*arguments, before=(), **environment):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **environment}
-    command = [sys.executable, *before, "-m", "vs_align.train.flow", *map(str, arguments)]
+    command = [sys.executable, *before, "-m", "vs_align", "train", "flow", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_the_command_trains_and_writes_to_stderr_alone(uncut, tmp_path):
-    done = started("--config", settings(tmp_path), "--out", tmp_path / "run", "--device", "cpu", "--threads", 1)
+def test_the_command_trains_and_says_how_far_on_stderr(uncut, tmp_path):
+    done = started(settings(tmp_path), "--out", tmp_path / "run", "--device", "cpu", "--threads", 1)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
+    assert done.stdout == f"{tmp_path / 'run' / 'flow.safetensors'}\n"
     for line in ("step 3: validation mean_px", "step 6 of 6: loss", "0 min left", "weights: "):
         assert line in done.stderr
     assert same(weights(tmp_path / "run" / "flow.safetensors"), uncut[0])
@@ -484,7 +495,7 @@ def test_two_processes_give_the_weights_of_one(uncut, tmp_path):
     settings(tmp_path)
     alone = uncut[0]
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    arguments = ("--config", tmp_path / "tiny.yaml", "--out", tmp_path / "run", "--device", "cpu")
+    arguments = (tmp_path / "tiny.yaml", "--out", tmp_path / "run", "--device", "cpu")
     done = started(*arguments, before=torchrun)
     assert done.returncode == 0, done.stderr
     together = weights(tmp_path / "run" / "flow.safetensors")
@@ -495,16 +506,16 @@ def test_two_processes_give_the_weights_of_one(uncut, tmp_path):
         assert one[:2] == other[:2]
         assert one[2] == pytest.approx(other[2], abs=1e-3)
     assert done.stderr.count("step 6 of 6") == 1
-    assert done.stdout == ""
+    assert done.stdout.count("\n") == 1
 
 
 def refused(capsys, *arguments):
     """Run the command, which is to fail with one line; return it."""
-    assert command.main([str(argument) for argument in arguments]) == 2
+    assert cli.main(["train", "flow", *map(str, arguments)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.splitlines()
-    assert line.startswith("vs_align.train.flow: ")
+    assert line.startswith("vs-align")
     return line
 
 
@@ -514,13 +525,13 @@ def test_weights_to_begin_with_that_cannot_be(capsys, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text(config.read_text().replace("width: 12", "width: 15"))
     run = ("--out", tmp_path / "run", "--device", "cpu", "--begin")
-    assert "a network of other sizes" in refused(capsys, "--config", other, *run, path)
+    assert "a network of other sizes" in refused(capsys, other, *run, path)
     for wrong in (tmp_path / "none.safetensors", config):
-        assert str(wrong) in refused(capsys, "--config", config, *run, wrong)
+        assert str(wrong) in refused(capsys, config, *run, wrong)
 
 
 def test_the_exit_status_of_the_process_is_2(tmp_path):
-    done = started("--config", settings(tmp_path, stepz=3), "--out", tmp_path / "run")
+    done = started(settings(tmp_path, stepz=3), "--out", tmp_path / "run")
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -530,16 +541,15 @@ def test_the_exit_status_of_the_process_is_2(tmp_path):
 
 def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch):
     config, out = settings(tmp_path), tmp_path / "run"
-    run = ("--config", config, "--out", out)
+    run = (config, "--out", out)
     assert "no folder" in refused(capsys, *run, "--footage", tmp_path / "none")
     (tmp_path / "empty").mkdir()
     assert "holds no films or pictures" in refused(capsys, *run, "--footage", tmp_path / "empty")
-    assert "no configuration huge: give a YAML file's path or one of" in refused(capsys, "--config", "huge")
-    assert "'tpu' is not known" in refused(capsys, *run, "--device", "tpu")
-    assert "cannot be trained on" in refused(capsys, *run, "--device", "meta")
-    assert "must be 1 or more" in refused(capsys, *run, "--threads", "-1")
+    assert "no configuration huge: give a YAML file's path or one of" in refused(capsys, "huge")
+    assert "must be cpu, cuda or cuda:0, not 'tpu'" in refused(capsys, *run, "--device", "tpu")
+    assert "must be a whole number of at least 1" in refused(capsys, *run, "--threads", "0")
     assert "unrecognized arguments: --wheels" in refused(capsys, *run, "--wheels", 3)
-    assert str(config) in refused(capsys, "--config", config, "--out", config)
+    assert str(config) in refused(capsys, config, "--out", config)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "needs CUDA, which torch does not find" in refused(capsys, *run, "--device", "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -553,7 +563,7 @@ def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("package", ["torch", "yaml", "tensorboard"])
 def test_a_missing_package_names_the_extra(capsys, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    line = refused(capsys, "--config", "small")
+    line = refused(capsys, "small")
     assert f'training needs {package}: install it with pip install "vs_align[train]"' in line
 
 
@@ -561,14 +571,14 @@ def test_too_little_gpu_memory_is_one_line(tmp_path, capsys, monkeypatch):
     def full(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
 
-    monkeypatch.setattr(Run, "_improved", full)
-    line = refused(capsys, "--config", settings(tmp_path), "--out", tmp_path / "run", "--device", "cpu")
+    monkeypatch.setattr(loop.Run, "_improved", full)
+    line = refused(capsys, settings(tmp_path), "--out", tmp_path / "run", "--device", "cpu")
     assert "make batch or size smaller" in line
 
 
 def test_only_the_first_process_speaks(capsys, monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    assert command.main(["--config", "huge"]) == 2
+    assert cli.main(["train", "flow", "huge"]) == 2
     assert capsys.readouterr().err == ""
 
 
@@ -576,8 +586,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "_improved", stopped)
-    arguments = ("--config", settings(tmp_path), "--out", tmp_path / "run", "--device", "cpu")
-    assert command.main([str(argument) for argument in arguments]) == 130
-    assert "goes on from the last checkpoint" in capsys.readouterr().err
+    monkeypatch.setattr(loop.Run, "_improved", stopped)
+    arguments = (settings(tmp_path), "--out", tmp_path / "run", "--device", "cpu")
+    assert cli.main(["train", "flow", *map(str, arguments)]) == 130
+    assert "the same command goes on from the last checkpoint" in capsys.readouterr().err
 

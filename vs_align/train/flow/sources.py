@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..faults import TrainFault
 from . import paint
 from .config import FlowConfig
 
@@ -23,7 +24,7 @@ type Picture = NDArray[np.uint8]
 type Groups = tuple[tuple[Picture, ...], ...]
 """Frames and photographs, grouped by where they come from, so that a long film counts no more than a still."""
 
-_log = logging.getLogger("vs_align")
+_log = logging.getLogger("vs_align.train")
 _FILMS = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".gif", ".y4m")
 _STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _MOST_SIDE = 1440
@@ -32,7 +33,7 @@ _DARK = 6.0
 _VALIDATION_FRAMES = 2
 
 
-class SourceError(ValueError):
+class SourceError(TrainFault, ValueError):
     """Footage that cannot be trained on. One line that says what to do."""
 
 

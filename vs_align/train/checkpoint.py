@@ -1,13 +1,14 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .config import FlowConfig
+from .configs import RunConfig
+from .faults import TrainFault
 
 __all__ = ["CheckpointError", "Progress", "restore", "save"]
 
@@ -16,7 +17,7 @@ _NAME = "checkpoint.pt"
 _FREE = ("workers", "checkpoint_every")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(TrainFault, RuntimeError):
     """A checkpoint that cannot be gone on from. One line that says what to do."""
 
 
@@ -25,17 +26,17 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-        step: how many steps are done, and so where in the stream of pairs it is.
-        losses: sum of the losses since they were last noted.
-        pictures: what identifies the pictures that it trains on; "": not known.
+        step: how many steps are done, and so where in the stream of samples it is.
+        sums: by name, the sum of the losses and figures since they were last noted.
+        data: what identifies the data that it trains on; "": not known.
     """
 
     step: int = 0
-    losses: float = 0.0
-    pictures: str = ""
+    sums: Mapping[str, float] = field(default_factory=dict)
+    data: str = ""
 
 
-def save(folder: Path, config: FlowConfig, progress: Progress, parts: Mapping[str, Any]) -> None:
+def save(folder: Path, config: RunConfig, progress: Progress, parts: Mapping[str, Any]) -> None:
     """Write a checkpoint; one that is there is replaced only when the new one is whole.
 
     Args:
@@ -46,8 +47,8 @@ def save(folder: Path, config: FlowConfig, progress: Progress, parts: Mapping[st
     """
     content = {
         "step": progress.step,
-        "losses": progress.losses,
-        "pictures": progress.pictures,
+        "sums": dict(progress.sums),
+        "data": progress.data,
         "config": _plain(config.as_dict()),
         "state": {name: part.state_dict() for name, part in parts.items()},
     }
@@ -56,7 +57,7 @@ def save(folder: Path, config: FlowConfig, progress: Progress, parts: Mapping[st
     partial.replace(folder / _NAME)
 
 
-def restore(folder: Path, config: FlowConfig, parts: Mapping[str, Any], device: torch.device) -> Progress:
+def restore(folder: Path, config: RunConfig, parts: Mapping[str, Any], device: torch.device) -> Progress:
     """Bring the parts to where the folder's checkpoint left them; return how far that is, the start without one.
 
     Raises:
@@ -67,7 +68,8 @@ def restore(folder: Path, config: FlowConfig, parts: Mapping[str, Any], device: 
         return Progress()
     try:
         loaded = torch.load(path, map_location=device, weights_only=True)
-        progress = Progress(int(loaded["step"]), float(loaded.get("losses", 0.0)), str(loaded.get("pictures", "")))
+        sums = {str(name): float(value) for name, value in loaded["sums"].items()}
+        progress = Progress(int(loaded["step"]), sums, str(loaded["data"]))
         before, state = dict(loaded["config"]), {name: loaded["state"][name] for name in parts}
     except Exception as fault:  # a truncated or foreign file fails in a dozen ways, none of them documented
         raise CheckpointError(f"{path} cannot be read as a checkpoint: delete it to begin anew") from fault
@@ -81,10 +83,10 @@ def restore(folder: Path, config: FlowConfig, parts: Mapping[str, Any], device: 
 
 
 def _refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for key in now:
-        if key not in _FREE and before.get(key) != now[key]:
+    for key in (*now, *before):
+        if key not in _FREE and before.get(key) != now.get(key):
             raise CheckpointError(
-                f"{path} is of a run with another {key} ({before.get(key)!r}, now {now[key]!r}): "
+                f"{path} is of a run with another {key} ({before.get(key)!r}, now {now.get(key)!r}): "
                 "use another folder, or delete it to begin anew"
             )
 

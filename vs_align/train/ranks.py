@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from .faults import TrainFault
+
 __all__ = ["DeviceError", "Ranks", "ranks"]
 
 
-class DeviceError(ValueError):
+class DeviceError(TrainFault, ValueError):
     """A device that cannot be computed on. One line that says what to do."""
 
 

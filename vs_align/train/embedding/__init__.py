@@ -1,0 +1,1 @@
+"""Training of embeddings: networks that make a vector of a frame."""

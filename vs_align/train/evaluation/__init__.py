@@ -1,0 +1,1 @@
+"""How good embeddings are: measures, each with the definition that it follows."""

@@ -1,0 +1,1 @@
+"""Predictors of the offset of two clips: training and evaluation."""
