@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-torch lint clean
+.PHONY: help demo test test-torch docs lint clean
 
 # Taken as they were written: a $ in a file's name is not expanded.
 override CLIP := $(value CLIP)
@@ -26,6 +26,7 @@ help:
 	@echo "make demo        set up .venv and synchronise a pair made by code; CLIP=a.mkv REF=b.mkv for your own files"
 	@echo "make test        set up .venv and run the tests; ARGS=... goes to pytest"
 	@echo "make test-torch  the tests that need torch: a large download first, minutes more"
+	@echo "make docs        build the documentation into site/"
 	@echo "make lint        ruff and mypy"
 	@echo "make clean       delete .venv, demo_out and the caches"
 
@@ -37,6 +38,9 @@ test:
 
 test-torch:
 	$(call bootstrap,test-torch $(ARGS))
+
+docs:
+	$(call bootstrap,docs)
 
 lint:
 	$(call bootstrap,lint)

@@ -1,4 +1,6 @@
-"""Set up `.venv` beside this file and run things in it: `python bootstrap.py setup|test|test-torch|demo|lint|clean`.
+"""Set up `.venv` beside this file and run things in it: `python bootstrap.py COMMAND`.
+
+COMMAND is setup, test, test-torch, demo, docs, lint or clean.
 
 Any Python from 3.8 on can start it, on Linux, macOS and Windows; it finds a Python >= 3.12 for `.venv` by itself
 (VS_ALIGN_PYTHON names one instead). Only the standard library is used. `make` calls this script and does no more.
@@ -23,7 +25,7 @@ OLDEST = (3, 12)
 NEWEST = (3, 14)
 WINDOWS = os.name == "nt"
 CACHES = (".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "__pycache__")
-CLEANED = (".venv", "demo_out", "build", "dist", *CACHES)
+CLEANED = (".venv", "demo_out", "site", "build", "dist", *CACHES)
 
 # What pip may hear from its caller's environment: how to reach an index. The rest (PIP_TARGET, PIP_USER, ...) says
 # where to install and what to skip, and would take the packages past .venv.
@@ -368,6 +370,12 @@ def run_lint() -> int:
     return run("-m", "ruff", "check", ".") or run("-m", "mypy")
 
 
+def run_docs() -> int:
+    """Build the documentation into site/; a link that leads nowhere is an error."""
+    setup({"dev", "docs"})
+    return run("-m", "mkdocs", "build", "--strict", "--quiet")
+
+
 def run_clean() -> int:
     """Delete everything that the other commands made."""
     for name in CLEANED:
@@ -390,6 +398,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     option("--clip", default="", help="the file whose frames are used")
     option("--ref", default="", help="the file that they are put in step with")
     option("--tr", default="", help="how many frames apart the two may be (20)")
+    commands.add_parser("docs", help="build the documentation into site/")
     commands.add_parser("lint", help="run ruff and mypy")
     commands.add_parser("clean", help="delete .venv and everything else made here")
     options, rest = parser.parse_known_args(argv)
@@ -407,7 +416,7 @@ def dispatch(options: argparse.Namespace, rest: list[str]) -> int:
         return run_demo(options.clip, options.ref, options.tr)
     if options.command in ("test", "test-torch"):
         return run_tests(rest, torch=options.command == "test-torch")
-    return run_lint() if options.command == "lint" else run_clean()
+    return {"docs": run_docs, "lint": run_lint, "clean": run_clean}[options.command]()
 
 
 def main(argv: list[str]) -> int:

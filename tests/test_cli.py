@@ -1,6 +1,7 @@
 """``vs-align analyse`` and what all commands have in common, on files made here."""
 
 import os
+import pkgutil
 import re
 import shlex
 import signal
@@ -16,6 +17,7 @@ from cli_files import run, scene, write
 from helpers import FOOTAGE, needs_footage
 
 import vs_align
+from vs_align.cli import commands
 from vs_align.cli.command import Parser
 from vs_align.cli.commands import analyse
 from vs_align.cli.console import Console, Level
@@ -23,7 +25,7 @@ from vs_align.cli.console import Console, Level
 pytestmark = pytest.mark.skipif(not hasattr(vs.core, "bs"), reason="needs BestSource")
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["analyse", "info", "preview", "render"]
+COMMANDS = sorted(each.name for each in pkgutil.iter_modules(commands.__path__))
 LATE = 7
 
 

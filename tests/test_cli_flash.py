@@ -85,7 +85,6 @@ def test_a_hint_says_where_the_same_flash_is(films, capsys):
 def test_everything_that_can_be_written_is(films, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     pytest.importorskip("yaml")
-    (tmp_path / "synced").mkdir()
     files = [tmp_path / name for name in ("clocks.json", "clocks.yaml", "flashes.png", "all.mp4")]
     options = zip(("--json", "--yaml", "--show-flashes", "--preview"), files, strict=True)
     told = [word for pair in options for word in pair]
@@ -169,7 +168,7 @@ def test_a_dropped_frame_is_marked_and_dark_in_the_montage(films):
         (["--yaml", "clocks.json"], r"clocks\.json must end in \.yaml or \.yml"),
         (["--show-flashes", "flashes.mp4"], "no ending of a drawing"),
         (["--preview", "all.txt"], "no ending of a video file"),
-        (["--out-dir", "nowhere"], "there is no folder nowhere"),
+        (["--out-dir", "there.json"], "there.json is a file; name a folder"),
         (["--json", "there.json"], "is there already; .*--force"),
     ],
 )

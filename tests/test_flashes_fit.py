@@ -60,6 +60,12 @@ def test_clocks_row_times_and_exposures_of_three_cameras() -> None:
     common = [flash.time_ms for flash in fit.flashes if len(flash.sightings) > 1]
     assert all(np.abs(TIMES - time).min() < 0.3 for time in common)
     assert len(common) >= 10
+    assert model_from_dict(json.loads(json.dumps(fit.to_dict()))) == (fit.clocks, "a")
+    begin = np.array([fit.time("b", frame, 100) for frame in range(len(fit.times_ms["b"]))])
+    picks = fit.frames_at("b", [1234.0, 40_000.0], row=100)
+    nearest = [np.abs(begin - time).argmin() for time in (1234.0, 40_000.0)]
+    assert picks.frame.tolist() == nearest
+    assert picks.error_ms == pytest.approx(begin[nearest] - (1234.0, 40_000.0))
 
 
 @pytest.mark.parametrize("container", ["mp4", "mkv"])

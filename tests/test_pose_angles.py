@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vs_align.poses.angles import circular_difference, joint_angles, mirrored_angles, pose_distance
-from vs_align.poses.motion import Motion, distances, steadied
+from vs_align.poses.motion import Comparison, Motion, steadied
 from vs_align.poses.skeleton import ANGLE_NAMES, ANGLES, MIRRORED, MIRRORED_ANGLES
 
 JOINT = {name: k for k, name in enumerate(ANGLE_NAMES)}
@@ -34,10 +34,8 @@ def test_right_angles_and_straight_limbs_are_what_the_hand_says() -> None:
 
 
 def test_the_angles_are_those_of_the_page() -> None:
-    assert ANGLES == (
-        *((11, 5, 7), (12, 6, 8), (5, 7, 9), (6, 8, 10), (12, 11, 13), (11, 12, 14)),
-        *((11, 13, 15), (12, 14, 16), (5, 11, 13), (6, 12, 14)),
-    )
+    page = (11, 5, 7), (12, 6, 8), (5, 7, 9), (6, 8, 10), (12, 11, 13), (11, 12, 14), (11, 13, 15), (12, 14, 16)
+    assert (*page, (5, 11, 13), (6, 12, 14)) == ANGLES
     for (a, b, c), other in zip(ANGLES, MIRRORED_ANGLES, strict=True):
         assert (MIRRORED[a], MIRRORED[b], MIRRORED[c]) == ANGLES[other]
 
@@ -124,11 +122,16 @@ def test_identical_movements_are_at_no_distance_and_neighbours_in_time_count() -
     rng = np.random.default_rng(1)
     walk = np.cumsum(rng.normal(0, 2, (40, 17, 2)), 0) + rng.uniform(-200, 200, (17, 2))
     motion = Motion.of(np.concatenate([walk, np.ones((40, 17, 1))], -1), 25.0)
-    frames = np.arange(40)
+    compared = Comparison(motion, motion)
     for n in (0, 1, 20, 39):
-        row = distances(motion, motion, n, frames)
+        row = compared.row(n, 0, 40)
         assert row[n] == 0 and row.argmin() == n
+        assert np.array_equal(Comparison(motion, motion).row(n, 7, 31), row[7:31])
+    # By the definition: the mean over five frames on each side, those that both have.
+    pairs = [(20 + k, 33 + k) for k in range(-5, 6)]
+    apart = circular_difference(*(motion.degrees[list(part)] for part in zip(*pairs, strict=True)))
+    assert compared.row(20, 33, 34)[0] == pytest.approx(float(apart.mean()), rel=1e-12)
     alone = Motion(motion.degrees, motion.sure, 4.0)
-    assert distances(alone, alone, 5, frames)[9] == pytest.approx(
+    assert Comparison(alone, alone).row(5, 9, 10)[0] == pytest.approx(
         float(pose_distance((motion.degrees[5], motion.sure[5]), (motion.degrees[9], motion.sure[9])))
     )

@@ -241,7 +241,7 @@ def options(monkeypatch):
         seen.append(options)
         return Alignment(None, 0.5)
 
-    monkeypatch.setattr("vs_align.filters.spatial.align", record)
+    monkeypatch.setattr("vs_align.filters.warping.align", record)
     return seen
 
 

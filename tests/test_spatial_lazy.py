@@ -13,7 +13,7 @@ from helpers import Requests, drawn, held, moving
 from test_temporal_lazy import RESIDENT, needs_proc, script, threads
 
 import vs_align
-from vs_align.filters.spatial import _Warping
+from vs_align.filters.warping import Warping
 from vs_align.flow.align import Alignment
 
 __all__ = ["threads"]
@@ -37,8 +37,8 @@ def by_light(clip, ref, mask, options):
 
 @pytest.fixture(autouse=True)
 def engine(monkeypatch):
-    monkeypatch.setattr("vs_align.filters.spatial.align", by_light)
-    monkeypatch.setattr("vs_align.filters.spatial.steadied", lambda flows, centre: np.mean(flows, 0, np.float32))
+    monkeypatch.setattr("vs_align.filters.warping.align", by_light)
+    monkeypatch.setattr("vs_align.filters.warping.steadied", lambda flows, centre: np.mean(flows, 0, np.float32))
 
 
 # ---------------------------------------------------------------- what is asked for
@@ -97,7 +97,7 @@ def test_in_order_each_displacement_is_estimated_once(threads, monkeypatch, numb
             seen.append(float(ref.mean()))
         return by_light(clip, ref, mask, options)
 
-    monkeypatch.setattr("vs_align.filters.spatial.align", counted)
+    monkeypatch.setattr("vs_align.filters.warping.align", counted)
     clip, ref = held(scene(1, 60)), Requests(held(scene(2, 60)))
     aligned = vs_align.spatial(clip, ref.clip, stabilize=radius)
     for _ in aligned.frames(prefetch=prefetch, close=True):
@@ -114,7 +114,7 @@ def test_several_frames_are_made_at_the_same_time(threads, monkeypatch):
         together.wait()
         return Alignment(None, 0.5)
 
-    monkeypatch.setattr("vs_align.filters.spatial.align", both)
+    monkeypatch.setattr("vs_align.filters.warping.align", both)
     for radius in (0, 1):
         aligned = vs_align.spatial(held(scene(1, 8)), held(scene(2, 8)), stabilize=radius)
         # Each estimate waits until another one runs.
@@ -257,7 +257,7 @@ def test_30_000_frames_do_not_grow_memory():
         from vs_align.flow.align import Alignment
 
         flow = np.full((48, 64, 2), 0.3, np.float32)
-        sys.modules["vs_align.filters.spatial"].align = lambda *given: Alignment(flow, 0.5)
+        sys.modules["vs_align.filters.warping"].align = lambda *given: Alignment(flow, 0.5)
         clip = vs.core.std.BlankClip(format=vs.RGB24, width=64, height=48, length=40_000, keep=True)
         for radius in (0, 1):
             aligned = vs_align.spatial(clip, vs.core.std.BlankClip(clip, color=[9, 9, 9]), stabilize=radius)
@@ -279,12 +279,12 @@ def test_what_a_clip_held_goes_with_it(options):
     for _ in range(3):
         aligned = vs_align.spatial(clip, ref, **options)
         aligned.get_frame(5).close()
-        assert any(isinstance(kept, _Warping) for kept in gc.get_objects())
+        assert any(isinstance(kept, Warping) for kept in gc.get_objects())
         del aligned
         # The frame server lets go of a node on a thread of its own.
         for _ in range(50):
             gc.collect()
-            if not any(isinstance(kept, _Warping) for kept in gc.get_objects()):
+            if not any(isinstance(kept, Warping) for kept in gc.get_objects()):
                 break
             time.sleep(0.05)
-        assert not any(isinstance(kept, _Warping) for kept in gc.get_objects())
+        assert not any(isinstance(kept, Warping) for kept in gc.get_objects())

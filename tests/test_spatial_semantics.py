@@ -35,7 +35,7 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch):
     engine = Engine()
-    monkeypatch.setattr("vs_align.filters.spatial.align", engine)
+    monkeypatch.setattr("vs_align.filters.warping.align", engine)
     return engine
 
 
@@ -504,7 +504,7 @@ class Steadied:
 @pytest.fixture
 def steadied(monkeypatch):
     steadied = Steadied()
-    monkeypatch.setattr("vs_align.filters.spatial.steadied", steadied)
+    monkeypatch.setattr("vs_align.filters.warping.steadied", steadied)
     return steadied
 
 

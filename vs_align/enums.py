@@ -28,6 +28,8 @@ class Similarity(StrEnum):
     BUTTERAUGLI = "butteraugli"
     TOPIQ = "topiq"
     RESNET = "resnet"
+    EMBEDDING = "embedding"
+    POSE = "pose"
 
 
 class Engine(StrEnum):

@@ -146,18 +146,19 @@ def widened(clip: vs.VideoNode) -> vs.VideoNode:
     return first.std.Expr("x", vs.GRAYS)
 
 
-def to_rgb(clip: vs.VideoNode, format_id: int) -> vs.VideoNode:
+def to_rgb(clip: vs.VideoNode, format_id: int, size: tuple[int, int] | None = None) -> vs.VideoNode:
     """Convert a clip to an RGB format by each frame's own ``_Matrix``, ``_Range`` and ``_Transfer``.
 
     Frames of a YUV clip that do not say their matrix are read as BT.709 from 720 lines up and as BT.601 below, the
-    convention that players follow.
+    convention that players follow. With ``size``, width and height, it is resized in the same step.
     """
-    if clip.format.id == format_id:
+    width, height = size or (clip.width, clip.height)
+    if clip.format.id == format_id and (width, height) == (clip.width, clip.height):
         return clip
-    told = clip.resize.Bicubic(format=format_id)
+    told = clip.resize.Bicubic(width, height, format=format_id)
     if clip.format.color_family != vs.YUV:
         return told
-    guessed = clip.resize.Bicubic(format=format_id, matrix_in=1 if clip.height >= 720 else 6)
+    guessed = clip.resize.Bicubic(width, height, format=format_id, matrix_in=1 if clip.height >= 720 else 6)
 
     def by_matrix(n: int, f: vs.VideoFrame) -> vs.VideoNode:
         return guessed if int(cast(int, f.props.get("_Matrix", 2))) == 2 else told

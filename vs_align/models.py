@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import logging
 import os
 import sys
 import threading
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -228,6 +225,8 @@ def _move(model: Model, part: Path, path: Path) -> None:
 
 def _fetch(model: Model, sink: IO[bytes], progress: bool, timeout_s: float) -> str:
     """Copy what the URL holds to `sink` and return its SHA-256."""
+    import urllib.request
+
     digest = hashlib.sha256()
     received = 0
     with _network(model):
@@ -249,6 +248,8 @@ def _fetch(model: Model, sink: IO[bytes], progress: bool, timeout_s: float) -> s
 
 
 def _read_chunk(model: Model, response: IO[bytes]) -> bytes:
+    import http.client
+
     with _network(model):
         try:
             return response.read(_CHUNK_BYTES)
@@ -260,6 +261,9 @@ def _read_chunk(model: Model, response: IO[bytes]) -> bytes:
 @contextlib.contextmanager
 def _network(model: Model) -> Iterator[None]:
     """Turn the network's faults into a ModelError, so that an OSError outside is the disk's."""
+    import http.client
+    import urllib.error
+
     try:
         yield
     except (OSError, http.client.HTTPException) as fault:
@@ -284,6 +288,8 @@ def _cache_fault(model: Model, folder: Path, fault: OSError) -> ModelError:
 
 def _reason(fault: BaseException) -> str:
     """Return a fault's own words on one line of bounded length."""
+    import urllib.error
+
     inner = fault.reason if type(fault) is urllib.error.URLError else fault
     words = " ".join(str(inner).split())
     return words[:200] or type(fault).__name__

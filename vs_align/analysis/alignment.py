@@ -15,7 +15,7 @@ from ..checks import Checks
 from ..matching.fits import LinearFit, linear_fit, offset_fit
 from ..matching.known_rates import KnownRate, explain
 from ..matching.segments import Break, Segment, breaks, segments
-from . import pair_sheet, plots, store
+from . import store
 from .clip_info import ClipInfo
 from .pick import pick
 from .timecodes import timecodes_ms
@@ -307,6 +307,8 @@ class Alignment(store.Contents):
             TypeError, ValueError: the file cannot be written, or is of another kind.
             RuntimeError: Matplotlib is not installed.
         """
+        from . import plots
+
         return plots.plot_offset(self, path)
 
     def plot_costs(self, clip: vs.VideoNode, ref: vs.VideoNode, path: str | PathLike[str] | None = None) -> "Figure":
@@ -326,6 +328,8 @@ class Alignment(store.Contents):
             TypeError, ValueError: clips of another length or size; the file cannot be written, or is of another kind.
             RuntimeError: Matplotlib is not installed.
         """
+        from . import plots
+
         return plots.plot_costs(self, clip, ref, path)
 
     def plot_pairs(
@@ -347,6 +351,8 @@ class Alignment(store.Contents):
             TypeError, ValueError: clips of another length; the file cannot be written, or is of another kind.
             RuntimeError: Matplotlib is not installed.
         """
+        from . import pair_sheet
+
         return pair_sheet.plot_pairs(self, clip, ref, path, pairs)
 
 

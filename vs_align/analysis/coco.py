@@ -19,11 +19,13 @@ type Floats = NDArray[np.float64]
 # What a data set's visibility says: not labelled, hidden, seen.
 _SURE = {0: 0.0, 1: 0.5, 2: 1.0}
 _MOST_FRAMES = 10_000_000
+# How far joints are from where they were, on average, in heights: noise, what is likely at once, and in a second.
+_NOISE, _LIKELY, _FAST = 0.06, 0.15, 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class CocoPoses:
-    """What a document says: the people of each frame, shape (K, 17, 3) each, and the picture's size where it says it."""
+    """What a document says: the people of each frame, shape (K, 17, 3) each, and the picture's size if it says that."""
 
     people: list[Floats]
     size: tuple[int, int] | None
@@ -74,23 +76,32 @@ def one_person(people: list[Floats], frame_s: float) -> Floats:
     if not any(len(each) for each in told):
         raise PoseFileError("it has no person in any frame")
     boxes = [np.array([_box(points) for points in each]).reshape(-1, 5) for each in told]
-    places = followed(boxes, np.arange(len(people)) * frame_s, lambda k, n: _apart(told[k], told[n]))[1]
+    tall = [np.maximum(1.0, (each[:, 2:4] - each[:, :2]).max(-1, initial=0.0)) for each in boxes]
+
+    def another(k: int, n: int, seconds: float) -> Floats:
+        return _other_person(told[k], told[n], np.maximum.outer(tall[k], tall[n]), seconds)
+
+    places = followed(boxes, frame_s * np.arange(len(people), dtype=np.float64), another).places
     out = np.zeros((len(people), POINTS, 3))
     for n in np.flatnonzero(places >= 0).tolist():
         out[n] = told[n][places[n]]
     return out
 
 
-def _apart(first: Floats, second: Floats) -> Floats:
-    """Return how far people's joints are from those of others, the median of what both show, in heights, (K, L)."""
-    out = np.ones((len(first), len(second)))
-    for k, one in enumerate(first):
-        for j, other in enumerate(second):
-            both = (one[:, 2] > 0) & (other[:, 2] > 0)
-            if both.any():
-                tall = max(1.0, float(max(np.ptp(each[each[:, 2] > 0, :2], axis=0).max() for each in (one, other))))
-                out[k, j] = float(np.median(np.linalg.norm(one[both, :2] - other[both, :2], axis=-1))) / tall
-    return out
+def _other_person(first: Floats, second: Floats, tall: Floats, seconds: float) -> Floats:
+    """Return 0 where a person may well be another after some time, to 1 where they must be two, shape (K, L).
+
+    Args:
+        first, second: people, shapes (K, 17, 3) and (L, 17, 3).
+        tall: how tall the taller of two is, shape (K, L).
+        seconds: how much time.
+    """
+    steps = second[None, :, :, :2] - first[:, None, :, :2]
+    both = (first[:, None, :, 2] > 0) & (second[None, :, :, 2] > 0)
+    moved = (np.sqrt((steps**2).sum(-1)) * both).sum(-1) / np.maximum(1, both.sum(-1)) / tall
+    far = np.maximum(moved - _NOISE, 0.0) / (_LIKELY + _FAST * seconds)
+    share: Floats = np.where(both.any(-1), np.minimum(1.0, far**2), 1.0)
+    return share
 
 
 def _box(points: Floats) -> list[float]:
@@ -121,10 +132,8 @@ def _points(values: object, *, data_set: bool) -> Floats:
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
         raise fault
     points = np.array(values, np.float64).reshape(POINTS, 3)
-    if data_set and set(points[:, 2]) <= set(_SURE):
-        points[:, 2] = [_SURE[int(v)] for v in points[:, 2]]
     # Some programs have results with visibilities, too.
-    elif points[:, 2].max() > 1 and set(points[:, 2]) <= set(_SURE):
+    if (data_set or points[:, 2].max() > 1) and set(points[:, 2]) <= set(_SURE):
         points[:, 2] = [_SURE[int(v)] for v in points[:, 2]]
     if points[:, 2].min() < 0 or points[:, 2].max() > 1:
         raise PoseFileError("how sure a joint is must be 0 to 1")

@@ -65,7 +65,8 @@ class Keypoints:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the keypoints to a file, whole or not at all: as NumPy's where its name ends in ".npz", else JSON."""
-        pose_store.write(_path(Checks("vs_align.Keypoints.save"), path), self)
+        contents = pose_store.Contents(self.points, self.seen, self.size, self.rate, self.pixel_shape)
+        pose_store.write(_path(Checks("vs_align.Keypoints.save"), path), contents)
 
     @classmethod
     def load(cls, path: str | PathLike[str], clip: vs.VideoNode | None = None) -> "Keypoints":
@@ -105,7 +106,7 @@ class Keypoints:
             found = cls._of_array(check, value, clip, name)
         else:
             kind = type(value).__name__
-            check.type_error(f"{name} must be Keypoints, an array of shape {_SHAPE}, or the path of a file, not {kind}.")
+            check.type_error(f"{name} must be Keypoints, an array of shape {_SHAPE}, or a file's path, not {kind}.")
         if len(found) != clip.num_frames:
             check.value_error(
                 f"{name} has {len(found)} frames and {clip_name} {clip.num_frames}; give those of this clip."
@@ -116,12 +117,11 @@ class Keypoints:
     def _read(cls, check: Checks, path: Path, clip: vs.VideoNode | None) -> "Keypoints":
         try:
             if path.suffix.lower() == ".npy":
-                return cls._of_array(check, pose_store.read_array(path), clip, path.name)
-            contents = pose_store.read(path)
-            if isinstance(contents, pose_store.Contents):
-                found = cls(*contents)
+                found = cls._of_array(check, pose_store.read_array(path), clip, path.name)
             else:
-                found = cls._of_coco(contents, clip)
+                contents = pose_store.read(path)
+                known = isinstance(contents, pose_store.Contents)
+                found = cls(*contents) if known else cls._of_coco(contents, clip)
         except PoseFileError as error:
             check.value_error(f"{path.name} is refused: {error}.")
         if clip is not None and len(found) != clip.num_frames:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from ..checks import Checks
 from ..frames import planes, to_rgb
 from ..models import ModelError, cache_folder
-from ..poses.following import completed, filled, followed, squares
+from ..poses.following import between, completed, followed, squares
 from ..similarity.requests import Steps, requests
 from .keypoints import Keypoints, pixel_shape
 from .pose_nets import DETECTORS, POSE_NETS, Detector, PoseNet, cut_out, load_detector, load_pose_net, net_file
-from .pose_store import PoseFileError, read, write
+from .pose_store import PoseFileError, read
 from .reading import Progress, Report
 
 __all__ = ["Nets", "PoseReadingError", "awaited", "kept_keypoints", "read_keypoints"]
@@ -167,14 +167,12 @@ def _boxes(
     people = [each * scale for each in found]
     if not any(len(each) for each in people):
         raise PoseReadingError(f"nobody is seen in any frame of {name}; give a clip that shows a person, or keypoints")
-    chosen, places, more = followed(people, looked / rate)
-    seen = places >= 0
-    if more:
+    person = followed(people, looked / rate)
+    seen = person.places >= 0
+    if person.more:
         _log.warning("pose: %s shows more than one person; the largest is followed.", name)
-    cut = squares(chosen, seen, size)
-    every = np.arange(count) / rate
-    since = np.abs(every[:, None] - looked[seen] / rate).min(1) if count < 4000 else _since(every, looked[seen] / rate)
-    return filled(_spread(cut, looked, count), np.isin(np.arange(count), looked), every), since
+    cut = between(squares(person.boxes, seen, size), looked, person.torn, count)
+    return cut, _since(np.arange(count) / rate, looked[seen] / rate)
 
 
 def _since(times: Floats, known: Floats) -> Floats:
@@ -183,12 +181,6 @@ def _since(times: Floats, known: Floats) -> Floats:
     sides = [np.abs(times - known[np.clip(at - back, 0, len(known) - 1)]) for back in (0, 1)]
     nearest: Floats = np.minimum(*sides)
     return nearest
-
-
-def _spread(values: Floats, places: NDArray[np.int64], count: int) -> Floats:
-    out = np.zeros((count, values.shape[1]))
-    out[places] = values
-    return out
 
 
 def _even_at_most(size: tuple[int, int], shrink: float, most: int) -> tuple[int, int]:
@@ -294,7 +286,7 @@ def kept_keypoints(path: Path | None, key: str, make: Callable[[], Keypoints]) -
     found = make()
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        write(kept, found)
+        found.save(kept)
     except OSError as error:
         _log.info("keypoints cannot be kept in %s: %s", kept.parent, error.strerror)
     return found

@@ -5,7 +5,7 @@ import json
 import zipfile
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..poses.skeleton import POINTS
 from .store import write_bytes, write_text
 
-__all__ = ["Contents", "PoseFileError", "Writable", "read", "read_array", "write"]
+__all__ = ["Contents", "PoseFileError", "read", "read_array", "write"]
 
 type Floats = NDArray[np.float64]
 
@@ -35,22 +35,7 @@ class Contents(NamedTuple):
     pixel_shape: float
 
 
-class Writable(Protocol):
-    """What is written: `Keypoints`, or the `Contents` of another file."""
-
-    @property
-    def points(self) -> Floats: ...
-    @property
-    def seen(self) -> NDArray[np.bool_]: ...
-    @property
-    def size(self) -> tuple[int, int]: ...
-    @property
-    def rate(self) -> Fraction | None: ...
-    @property
-    def pixel_shape(self) -> float: ...
-
-
-def write(path: Path, found: Writable) -> None:
+def write(path: Path, found: Contents) -> None:
     """Save as .npz where the name ends so, else as JSON."""
     head = {
         "format": _FORMAT,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .faults import Refusal
 
-__all__ = ["check_input", "check_outputs", "need", "replacing", "scratch"]
+__all__ = ["check_input", "check_outputs", "make_folder", "need", "replacing", "scratch"]
 
 
 def check_input(path: Path) -> None:
@@ -63,6 +63,16 @@ def _check_output(path: Path, force: bool) -> None:
             pass
     except OSError as error:
         raise Refusal(f"{path} cannot be written ({_reason(error)}); name a file elsewhere.") from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for outputs where there is none."""
+    if path.exists() and not path.is_dir():
+        raise Refusal(f"{path} is a file; name a folder.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"the folder {path} cannot be made ({_reason(error)}); name another one.") from None
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -18,6 +18,7 @@ from ..analysis.distances import Distances
 from ..analysis.gaps import without_gaps
 from ..analysis.geometry import Box, Geometry, find_box, luma
 from ..analysis.geometry_fit import fit_geometry
+from ..analysis.keypoints import Keypoints
 from ..analysis.reading import Progress, Report, in_order
 from ..analysis.rough import features, rough_map
 from ..analysis.strangers import without_strangers
@@ -26,7 +27,9 @@ from ..enums import Engine, Similarity
 from ..frames import cache_budget, to_rgb
 from ..matching.paths import Band
 from ..similarity.measure import Delivered, Measure, Scores
+from .analyse_pose import aligned_poses
 from .measures import HEAVY, MeasureOptions, build_measure, check_network
+from .pose_rows import check_pose
 
 __all__ = ["analyse"]
 
@@ -64,8 +67,11 @@ def analyse(
     engine: str | Engine | None = None,
     device: str | None = None,
     weights: str | PathLike[str] | Mapping[str, Any] | None = None,
-    model: str | None = None,
+    model: str | PathLike[str] | None = None,
     progress: Callable[[str, int, int], object] | None = None,
+    keypoints: Keypoints | NDArray[Any] | str | PathLike[str] | None = None,
+    ref_keypoints: Keypoints | NDArray[Any] | str | PathLike[str] | None = None,
+    mirror: bool = False,
 ) -> Alignment:
     """Find for each frame of ref the frame of clip that shows the same picture, and what follows from all of them.
 
@@ -75,15 +81,17 @@ def analyse(
 
     Args:
         clip, ref: of any formats, sizes, lengths and rates.
-        similarity: the measure: "structure", "planestats", "butteraugli", "topiq", "resnet".
+        similarity: the measure: "structure", "planestats", "butteraugli", "topiq", "resnet", "embedding"; "pose": the
+            joints of the largest person of each clip, whoever it is and from wherever.
         geometry: "auto": black borders are left out, and one constant scale and shift between the pictures is found and
-            undone. None: the whole pictures are compared. A `Geometry`: this one.
+            undone. None: the whole pictures are compared. A `Geometry`: this one. Not for "pose".
         tr: how many frames on each side of the rough map are compared, 1 and up, 33 million distances at most in all.
             None: 20, or all frames where that is little work.
         clip_rate, ref_rate: frame rates, where the clips do not say them, or say something else: 24, "24000/1001".
         engine, device, weights, model: as in `vs_align.temporal`.
         progress: is told after each step what is being done, how many steps are, and how many there are in all:
             ("comparing", 120, 86400). None: notes go to the logger "vs_align".
+        keypoints, ref_keypoints, mirror: for "pose", as in `vs_align.temporal`.
 
     Returns:
         The alignment.
@@ -107,11 +115,17 @@ def analyse(
         check.type_error(f"progress must be a function of three arguments, not {type(progress).__name__}.")
     if geometry is not None and not isinstance(geometry, Geometry):
         check.choice(geometry, "geometry", _Auto)
+    posed = check_pose(check, measure is Similarity.POSE, keypoints, ref_keypoints, mirror)
     _check_measure(check, options)
     infos = [
         ClipInfo.of(node, _rate(check, rate, name))
         for node, rate, name in ((clip, clip_rate, "clip_rate"), (ref, ref_rate, "ref_rate"))
     ]
+    if measure is Similarity.POSE:
+        if isinstance(geometry, Geometry):
+            check.value_error('geometry has no use with similarity="pose"; leave it out.')
+        free = _free(infos[0].rate, infos[1].rate)
+        return aligned_poses(check, (clip, ref), infos, posed, model, reach, free, progress)
     pair = _Pair(clip, ref, luma(clip), luma(ref), _free(infos[0].rate, infos[1].rate), progress)
     chosen, rough = _prepared(pair, geometry)
     distances = _search(check, pair, chosen, rough.frame, options, reach).distances(pair.free)
@@ -145,7 +159,7 @@ class _Rough:
 
 def _check_measure(check: Checks, options: MeasureOptions) -> None:
     """Build the measure once on nothing, so that what it lacks is said before both clips are read."""
-    if options.similarity not in (Similarity.STRUCTURE, Similarity.PLANESTATS):
+    if options.similarity not in (Similarity.STRUCTURE, Similarity.PLANESTATS, Similarity.POSE):
         blank = vs.core.std.BlankClip(width=64, height=64, format=vs.RGB24, length=1, keep=True)
         build_measure(check, blank, blank, options, 1, _MOST_HELD_BYTES).clear()
 
@@ -262,6 +276,7 @@ def _search(
     width = min(2 * reach + 1, length)
     band = Band(np.clip(rough - reach, 0, length - width), width, length)
     measure = build_measure(check, clip, ref, options, width + _SPARE, cache_budget(_MOST_HELD_BYTES))
+    measure.told(lambda n: np.arange(band.start[n], band.start[n] + width, dtype=np.int64))
     return _Search(measure, band, pair.report)
 
 

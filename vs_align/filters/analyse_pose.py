@@ -1,7 +1,7 @@
 """`vs_align.analyse` for two people who do the same: nothing but their joints is compared."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from os import PathLike
 
 import numpy as np
 import vapoursynth as vs
@@ -18,7 +18,7 @@ from ..checks import Checks
 from ..enums import Similarity
 from ..matching.dtw import dtw
 from ..matching.paths import Band, Penalties, Steps
-from ..poses.motion import Motion, distances
+from ..poses.motion import Comparison, Motion
 from .pose import DETECTOR, MODEL
 from .pose_rows import PoseOptions
 from .walk import costs_of
@@ -42,7 +42,7 @@ def aligned_poses(
     clips: tuple[vs.VideoNode, vs.VideoNode],
     infos: list[ClipInfo],
     options: PoseOptions,
-    model: str | None,
+    model: str | PathLike[str] | None,
     tr: int | None,
     free: tuple[int, int],
     report: Report | None,
@@ -61,9 +61,7 @@ def aligned_poses(
     """
     found = _keypoints(check, clips, options, model, report)
     # Where a clip says no rate, the one that was given for it.
-    motion, ref = (
-        replace(each.motion, rate=float(info.rate or 0)) for each, info in zip(found, infos, strict=True)
-    )
+    motion, ref = (replace(each.motion, rate=float(info.rate or 0)) for each, info in zip(found, infos, strict=True))
     compared = pose_distances(motion.mirrored if options.mirror else motion, ref, tr, free, report)
     frame = np.where(compared.blind, -1, _path(compared))
     score, sure = compared.at(frame)
@@ -87,9 +85,9 @@ def pose_distances(
         width = min(2 * reach + 1, len(clip))
         start = np.clip(_rough(clip, ref, free) - reach, 0, len(clip) - width)
     progress = Progress("comparing", len(ref), report)
-    rows = np.empty((len(ref), width))
+    rows, compared = np.empty((len(ref), width)), Comparison(ref, clip)
     for n, first in enumerate(start.tolist()):
-        rows[n] = distances(ref, clip, n, np.arange(first, first + width))
+        rows[n] = compared.row(n, first, first + width)
         progress.step()
     return Distances(rows, rows, _FLOOR, Band(start, width, len(clip)), free)
 
@@ -112,7 +110,9 @@ def _rough(clip: Motion, ref: Motion, free: tuple[int, int]) -> Frames:
     """Return roughly where in clip each ref frame is, from every so-manieth frame of both, shape (N,)."""
     step = int(np.ceil(np.sqrt(len(clip) * len(ref) / _WHOLE)))
     rows, columns = np.arange(0, len(ref), step), np.arange(0, len(clip), step)
-    costs = np.array([distances(ref, clip, int(n), columns) for n in rows])
+    few = [Motion(each.degrees[k], each.sure[k], each.rate / step) for each, k in ((ref, rows), (clip, columns))]
+    compared = Comparison(*few)
+    costs = np.array([compared.row(n, 0, len(columns)) for n in range(len(rows))])
     finite = np.isfinite(costs)
     usual = float(np.median(costs[finite])) if finite.any() else 0.0
     costs = np.where(finite, costs, usual)
@@ -126,7 +126,7 @@ def _keypoints(
     check: Checks,
     clips: tuple[vs.VideoNode, vs.VideoNode],
     options: PoseOptions,
-    model: str | None,
+    model: str | PathLike[str] | None,
     report: Report | None,
 ) -> list[Keypoints]:
     """Return both clips' keypoints, given or read."""
@@ -139,15 +139,16 @@ def _keypoints(
         for node, (value, name, of) in zip(clips, given, strict=True)
     ]
     for node, points, (_, _, of) in zip(clips, known, given, strict=True):
-        if points is None:
+        if points is not None:
+            found.append(points)
+        else:
             nets = nets or Nets.of(check, DETECTOR, MODEL if model is None else model)
-            points = _read(check, lambda node=node, of=of: awaited(read_keypoints(node, nets, of, report)))
-        found.append(points)
+            found.append(_read(check, node, nets, of, report))
     return found
 
 
-def _read(check: Checks, reading: Callable[[], Keypoints]) -> Keypoints:
+def _read(check: Checks, clip: vs.VideoNode, nets: Nets, name: str, report: Report | None) -> Keypoints:
     try:
-        return reading()
+        return awaited(read_keypoints(clip, nets, name, report))
     except PoseReadingError as error:
         check.value_error(f"{error}.")

@@ -48,22 +48,23 @@ def _single(request: Request) -> vs.VideoNode:
     return request.clip.std.Trim(first=request.frame, length=1)
 
 
-def follow(clip: vs.VideoNode, rates: RateMap, ahead: int, length: int) -> vs.VideoNode:
-    """Return a clip whose frame n is the clip's frame ``rates.centre(n) + ahead``, its last one where that is past it.
+def follow(clip: vs.VideoNode, rates: RateMap, ahead: int, length: int, later: int = 0) -> vs.VideoNode:
+    """Return a clip whose frame n is clip's frame ``rates.centre(n + later) + ahead``, the last where that is past it.
 
     Args:
         clip: the clip to read.
         rates: the map from n to the clip's frames.
         ahead: frames ahead of the centre.
         length: frames in the result.
+        later: which centre: that of so many frames after n.
     """
     last = clip.num_frames - 1
     if rates.ratio == 1:
-        return clip[min(ahead, last) :]
+        return clip[min(later + ahead, last) :]
     shifted = Shifted(clip)
     base = clip.std.BlankClip(length=length, keep=True)
 
     def at_centre(n: int) -> vs.VideoNode:
-        return shifted.at(n, min(rates.centre(n) + ahead, last))
+        return shifted.at(n, min(rates.centre(n + later) + ahead, last))
 
     return base.std.FrameEval(at_centre, clip_src=clip)

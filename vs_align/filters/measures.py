@@ -15,6 +15,8 @@ from ..similarity.planestats import PlaneStats
 from ..similarity.plugins import JULEK, VSHIP, Plugin, PluginMeasure
 from ..similarity.shortlist import Shortlist
 from ..similarity.structure import Structure
+from .embedding import embedding_measure
+from .pose_rows import PoseOptions, pose_measure
 
 __all__ = ["HEAVY", "MeasureOptions", "build_measure", "check_network", "plugin_engine"]
 
@@ -37,21 +39,25 @@ class MeasureOptions:
     batch_size: int | None
     shortlist: int | None
     weights: str | PathLike[str] | Mapping[str, Any] | None
-    model: str | None = None
+    model: str | PathLike[str] | None = None
+    pose: PoseOptions | None = None
 
 
 def check_network(check: Checks, measure: Similarity, weights: object, model: object) -> None:
     """Refuse weights and names of networks that are of no use to the measure, or of the wrong type."""
     for name, value, users in (
         ("weights", weights, (Similarity.TOPIQ, Similarity.RESNET)),
-        ("model", model, (Similarity.RESNET,)),
+        ("model", model, (Similarity.RESNET, Similarity.EMBEDDING, Similarity.POSE)),
     ):
         if value is not None and measure not in users:
             check.value_error(f"{name} is for {' and '.join(users)}; similarity is {measure.value!r}, leave it out.")
     if weights is not None and not isinstance(weights, str | PathLike | Mapping):
         check.type_error(f"weights must be a path or a state dict, not {type(weights).__name__}.")
-    if model is not None and not isinstance(model, str):
-        check.type_error(f'model must be the name of a timm backbone, such as "resnet50", not {type(model).__name__}.')
+    if measure == Similarity.EMBEDDING:
+        if model is not None and not isinstance(model, str | PathLike):
+            check.type_error(f"model must be the path of an embedding network, not {type(model).__name__}.")
+    elif model is not None and not isinstance(model, str):
+        check.type_error(f'model must be the name of a network, such as "resnet50", not {type(model).__name__}.')
 
 
 def build_measure(
@@ -70,6 +76,10 @@ def build_measure(
         return PlaneStats(clip, ref, capacity, budget)
     if options.similarity == Similarity.STRUCTURE:
         return Structure(clip, ref, capacity)
+    if options.similarity == Similarity.EMBEDDING:
+        return embedding_measure(check, clip, ref, options.model, options.device, capacity)
+    if options.similarity == Similarity.POSE:
+        return pose_measure(check, clip, ref, options.pose or PoseOptions(), options.model)
     heavy = _heavy(check, clip, ref, options, capacity, budget)
     length = _DEFAULT_SHORTLIST.get(options.similarity, 0) if options.shortlist is None else options.shortlist
     return Shortlist(Structure(clip, ref, capacity), heavy, length) if length else heavy
@@ -136,7 +146,7 @@ def _topiq(check: Checks, device: str, options: MeasureOptions) -> tuple[str, An
 def _resnet(check: Checks, device: str, options: MeasureOptions) -> tuple[str, Any, float]:
     from ..similarity.resnet import DEFAULT_MODEL, ResNet, is_backbone
 
-    model = DEFAULT_MODEL if options.model is None else options.model
+    model = DEFAULT_MODEL if options.model is None else str(options.model)
     if not is_backbone(model):
         check.value_error(
             f'model must be the name of a timm backbone, such as "resnet50" (timm.list_models()), not {shown(model)}.'

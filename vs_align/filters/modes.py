@@ -59,6 +59,7 @@ def searched(
         picked: the clip that the output frames are copied from.
     """
     candidates = Candidates(rates=plan.rates, tr=plan.tr, clip_length=plan.clip_length)
+    measure.told(lambda n: candidates.window(n).candidates)
     if options.mode is Mode.MATCH:
         return _matched(base, measure, candidates, plan, Picker(plan, measure.label, picked))
     rows = score_clip(measure, candidates, _ROWS)

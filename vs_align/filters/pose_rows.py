@@ -40,7 +40,7 @@ def check_pose(check: Checks, is_pose: bool, keypoints: Any, ref_keypoints: Any,
 
 
 def pose_measure(
-    check: Checks, clip: vs.VideoNode, ref: vs.VideoNode, options: PoseOptions, model: str | None
+    check: Checks, clip: vs.VideoNode, ref: vs.VideoNode, options: PoseOptions, model: str | PathLike[str] | None
 ) -> PoseMeasure:
     """Return the measure; networks are loaded here, and frames read when the first row is asked for.
 
@@ -57,8 +57,6 @@ def pose_measure(
         if given is not None:
             what = "keypoints" if name == "clip" else "ref_keypoints"
             source.motion = Keypoints.of(check, given, node, what, name).motion
-        elif name == "ref" and ref is clip and options.keypoints is None:
-            source = sources[0]
         else:
             nets = nets or Nets.of(check, DETECTOR, MODEL if model is None else model)
             source.work = _reader(check, node, nets, name, source)
@@ -81,7 +79,9 @@ def _reader(check: Checks, clip: vs.VideoNode, nets: Nets, name: str, source: _S
         try:
             return (yield from read_keypoints(clip, nets, name))
         except PoseReadingError as error:
-            check.value_error(f"{error}.")
+            fault = str(error)
+        # Not in the handler: a message of the frame server's would tell of both.
+        check.value_error(f"{fault}.")
 
     def deliver(_: int, found: Keypoints) -> vs.VideoNode:
         source.motion = found.motion

@@ -137,16 +137,21 @@ def with_window(
     if tr is None:
         return base.std.FrameEval(lambda n, f: start(n, Delivered(f)), prop_src=measure.ref)
     # In order, these are the only clip frames that a window does not share with the one before it.
+    reach, ahead = tr + measure.reach, measure.ahead
     fresh = [
-        follow(measure.clip, rates, tr - back, base.num_frames) for back in range(min(rates.most_new_frames, tr + 1))
+        follow(measure.clip, rates, reach - back, base.num_frames, ahead)
+        for back in range(min(rates.most_new_frames, tr + 1))
     ]
+    later = ahead + measure.reach
+    coming = [follow(measure.ref, RateMap(), later, base.num_frames)] if later else []
 
     def evaluate(n: int, f: list[vs.VideoFrame]) -> vs.VideoNode:
-        newest = rates.centre(n) + tr
+        newest = rates.centre(n + ahead) + reach
         clip = {newest - back: f[1 + back] for back in range(len(fresh)) if newest - back < length}
-        return start(n, Delivered(f[0], clip))
+        refs = {n + later: f[-1]} if coming and n + later < measure.ref.num_frames else {}
+        return start(n, Delivered(f[0], clip, refs))
 
-    return base.std.FrameEval(evaluate, prop_src=[measure.ref, *fresh])
+    return base.std.FrameEval(evaluate, prop_src=[measure.ref, *fresh, *coming])
 
 
 def duration_of(frame: vs.VideoFrame) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def spatial(
         engine: what estimates the displacement: "dis", on the CPU, without a network; "flow", a network in PyTorch,
             made for CUDA. None: "dis", but with ``device="cuda"`` "flow".
         stabilize: frames on each side, 0 and up, whose displacements within the shot steady this one's.
-        weights: a .safetensors file for the engine "flow", trained by ``vs_align.train.flow``. None: the file that the
+        weights: a .safetensors file for the engine "flow", trained by ``vs-align train flow``. None: the file that the
             environment variable VS_ALIGN_FLOW names, or the package's.
 
     Returns:

@@ -89,9 +89,9 @@ def temporal(
         ref: the clip it follows, of clip's format and size ("pose": of any); any length.
         out: the clip that the output frames are copied from, frame for frame the same film as clip; any format and
             size, clip's length. None: clip itself. Match on small copies and hand in the full picture here.
-        tr: frames searched on each side of the centre, 0 and up. None, with the modes "dtw", "offset" and "linear":
-            every frame of clip.
-        precision: the measure by number: 1 "planestats", 2 "butteraugli", 3 "topiq".
+        tr: frames searched on each side of the centre, 0 and up; 20 where not given. None, with the modes "dtw",
+            "offset" and "linear": every frame of clip.
+        precision: the measure by number: 1 "planestats" (where nothing is given), 2 "butteraugli", 3 "topiq".
         fallback: used where the best distance is not below ``thresh``; out's (else clip's) format and size, at least
             ref's length.
         thresh: the distance from which ``fallback`` is used, in the measure's unit: the frame property ``AlignScore``,
@@ -107,8 +107,8 @@ def temporal(
         similarity: the measure by name, in place of ``precision``: "planestats", "structure", "butteraugli", "topiq",
             "resnet", "embedding", "pose". "embedding" is for other releases: a network that comes with the package
             finds the same frame in other colours, under grain, logos and subtitles, cropped or zoomed by a few percent;
-            it looks at some 50 frames around. "pose" compares the joints of the largest person of each clip, whoever it is and from
-            wherever; all of both clips is read for that when the first frame is asked for.
+            it looks at some 70 frames on each side. "pose" compares the joints of the largest person of each clip,
+            whoever it is and from wherever; all of both clips is read for that when the first frame is asked for.
         mode: how a frame is chosen. "match": the most alike of the window; ties go to the frame nearest the centre,
             then to the later one. "dtw": where the best path that never steps back goes, over the windows of the
             frames around; with ``tr=None`` over all, computed when the first frame is asked for. "offset", "linear":
@@ -120,8 +120,9 @@ def temporal(
         shortlist: compare only the ``shortlist`` candidates that "structure" ranks best, 1 and up; for "butteraugli"
             and "topiq". None or 0: every candidate.
         weights: for "topiq" and "resnet": a file or a state dict in place of the downloaded weights.
-        model: for "resnet": the name of the timm backbone, such as "resnet18"; "resnet50" where not given. For "embedding": the
-            file of a network that ``vs-align train embedding`` made, in place of the package's. For "pose": what finds joints, "movenet" where not given; see `vs_align.pose`.
+        model: for "resnet": the name of the timm backbone, such as "resnet18"; "resnet50" where not given. For
+            "embedding": the file of a network that ``vs-align train embedding`` made, in place of the package's. For
+            "pose": what finds joints, "movenet" where not given; see `vs_align.pose`.
         lag: for "dtw": the path goes over the windows of so many ref frames before and after each, 0 and up; 40 where
             not given. From ref's length on it is the path of the whole clip.
         penalty: for "dtw": what holding a frame and leaving out frames costs the path each time, 0 and up, as a share

@@ -79,7 +79,6 @@ class Events:
         height: rows of the picture.
         interval_ms: the usual time between frames.
         direction: 1 where rows are read from the top, -1 from the bottom, 0 where no flash says.
-        strongest: the strongest rise from one frame to the next, in grey values of 255, flash or not.
     """
 
     sightings: tuple[Sighting, ...]
@@ -87,7 +86,6 @@ class Events:
     height: int
     interval_ms: float
     direction: int
-    strongest: float
 
     def edges(self) -> tuple[Edge, ...]:
         """Return all edges in the order of time; rows are taken to be read from the top where no flash says."""
@@ -138,7 +136,7 @@ def find_events(features: RowFeatures, *, rise: float = _RISE, low: float = _LOW
         scaled = usual * rows.shape[1] / features.height
         again = [_sighting(features, times, n, stop, (low, rise), noise, scaled) for n, stop in places]
         found = [sighting for sighting in again if sighting is not None]
-    return Events(tuple(found), times, features.height, frame_interval(times), direction, float(strength.max()))
+    return Events(tuple(found), times, features.height, frame_interval(times), direction)
 
 
 def _rises(rows: NDArray[np.uint8] | NDArray[np.float32]) -> Floats:

@@ -82,4 +82,5 @@ def weighted(
 def mean_of(total: Floats, weight: Floats) -> Floats:
     """Return sums over their weights, infinite where there is no weight."""
     shape = np.broadcast_shapes(np.shape(total), np.shape(weight))
-    return np.divide(total, weight, out=np.full(shape, np.inf), where=np.asarray(weight) > 0)
+    means: Floats = np.divide(total, weight, out=np.full(shape, np.inf), where=np.asarray(weight) > 0)
+    return means

@@ -4,30 +4,50 @@ Convention: a box is left, top, right, bottom in pixels, and how sure the detect
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["completed", "filled", "followed", "squares"]
+__all__ = ["Followed", "between", "completed", "filled", "followed", "squares"]
 
 type Floats = NDArray[np.float64]
-type Apart = Callable[[int, int], Floats]
+type Another = Callable[[int, int, float], Floats]
 
 # What going on as somebody else costs, in seconds with the largest person; for how long a person may be out of sight
 # and still be looked for where they were; and how long a frame counts at most.
-_JUMP_S, _MEMORY_S, _LONGEST_S = 2.0, 1.0, 0.5
-# How far somebody may be from where they were, in their own heights: what is noise, what is likely at once, and how
-# much more in a second.
-_NOISE, _LIKELY, _FAST = 0.06, 0.2, 4.0
+_JUMP_S, _MEMORY_S, _LONGEST_S = 1.2, 1.0, 0.5
+# How far somebody may be from where they were, in their own heights: at once, and in a second; twice that is another.
+_NOISE, _FAST = 0.06, 3.0
+# How much larger or smaller somebody may look at once, as a logarithm; and how much more is another.
+_GROWN, _OTHER = 0.12, 0.35
+# How unlikely one person must be to be another for nothing to lie between them.
+_TORN = 0.5
+# Frames before each that it may go on from: the latest ones, and others spread over the time that is remembered.
+_LATEST, _SPREAD = 3, 5
 # How much of a box may lie in another before both are the same person.
 _SAME = 0.6
 # The share of the boxes that the square is large enough for, and what is left around them.
 _ENOUGH, _AROUND = 0.95, 1.2
 
 
-def followed(
-    boxes: Sequence[Floats], times_s: Floats, apart: Apart | None = None
-) -> tuple[Floats, NDArray[np.int64], bool]:
+class Followed(NamedTuple):
+    """One person followed through frames.
+
+    Attributes:
+        boxes: theirs, shape (N, 4); where none was found, those between the neighbours.
+        places: which box of each frame it is, -1 where none, shape (N,).
+        torn: whether it is somebody else from the next frame on, shape (N - 1,).
+        more: whether a frame showed another person besides, of a quarter of the size or more.
+    """
+
+    boxes: Floats
+    places: NDArray[np.int64]
+    torn: NDArray[np.bool_]
+    more: bool
+
+
+def followed(boxes: Sequence[Floats], times_s: Floats, another: Another | None = None) -> Followed:
     """Choose one person: the largest, but for jumps.
 
     Of all ways through the people, one at most in a frame, the best one is found: a person is worth their size as a
@@ -38,12 +58,8 @@ def followed(
     Args:
         boxes: what was found in each frame, shape (K, 5) each, K from 0 up.
         times_s: when, ascending, shape (N,).
-        apart: how far each person of one frame is from each of another, in their heights, shape (K, L), from the two
-            frames' numbers. None: as the corners of their boxes are.
-
-    Returns:
-        The boxes, shape (N, 4), where none was found those between the neighbours; which box of each frame it is, -1
-        where none, shape (N,); and whether a frame showed another person besides, of a quarter of the size or more.
+        another: from the numbers of two frames and the seconds between them, how unlikely it is that each person of one
+            is each of the other, 0 to 1, shape (K, L). None: as their boxes say.
 
     Raises:
         ValueError: there is no box at all.
@@ -51,14 +67,21 @@ def followed(
     every = [np.asarray(found, np.float64).reshape(-1, 5) for found in boxes]
     if not any(len(found) for found in every):
         raise ValueError("followed: no person is in any frame.")
-    chosen = _best_way(every, times_s, apart or (lambda k, n: _corners_apart(every[k], every[n])))
+    unlike = another or (lambda k, n, s: _other_box(every[k], every[n], s))
+    chosen = _best_way(every, times_s, unlike)
     known = np.array([found[k, :4] if k >= 0 else np.full(4, np.nan) for found, k in zip(every, chosen, strict=True)])
     more = any(_has_another(found, k) for found, k in zip(every, chosen, strict=True))
     places = np.array(chosen, np.int64)
-    return filled(known, places >= 0, times_s), places, more
+    there = np.flatnonzero(places >= 0)
+    out, torn = filled(known, places >= 0, times_s), np.zeros(max(0, len(every) - 1), bool)
+    for a, b in zip(there[:-1].tolist(), there[1:].tolist(), strict=True):
+        if unlike(a, b, float(times_s[b] - times_s[a]))[places[a], places[b]] >= _TORN:
+            middle = (a + b + 1) // 2
+            out[a:middle], out[middle:b], torn[middle - 1] = out[a], out[b], True
+    return Followed(out, places, torn, more)
 
 
-def _best_way(every: list[Floats], times_s: Floats, apart: Apart) -> list[int]:
+def _best_way(every: list[Floats], times_s: Floats, another: Another) -> list[int]:
     """Return the box of each frame on the best way; -1 where it has none."""
     side = [_sides(found) for found in every]
     largest = max(float(s.max()) for s in side if len(s))
@@ -79,15 +102,23 @@ def _best_way(every: list[Floats], times_s: Floats, apart: Apart) -> list[int]:
             oldest += 1
         total = np.full(len(found), record - _JUMP_S if holder[0] >= 0 else 0.0)
         source = [holder] * len(found)
-        for k in told[oldest:]:
-            gained = sums[k][:, None] - _JUMP_S * _likely(apart(k, n), times_s[n] - times_s[k])
-            top = gained.argmax(0)
+        for k in _some(told[oldest:]):
+            gained = sums[k][:, None] - _JUMP_S * another(k, n, float(times_s[n] - times_s[k]))
             for j in np.flatnonzero(gained.max(0) > total).tolist():
-                total[j], source[j] = gained[top[j], j], (k, int(top[j]))
+                best = int(gained[:, j].argmax())
+                total[j], source[j] = gained[best, j], (k, best)
         # One that is taken earns what it is worth, and saves what passing over would have cost.
         sums[n], before[n] = total + lasting[n] * (1 + found[:, 4] * side[n] / largest), source
         told.append(n)
     return _walked_back(sums, before, len(every))
+
+
+def _some(frames: list[int]) -> list[int]:
+    """Return the latest of some frames, and a few of the others."""
+    if len(frames) <= _LATEST + _SPREAD:
+        return frames
+    step = -(-(len(frames) - _LATEST) // _SPREAD)
+    return frames[:-_LATEST:step] + frames[-_LATEST:]
 
 
 def _walked_back(sums: dict[int, Floats], before: dict[int, list[tuple[int, int]]], length: int) -> list[int]:
@@ -104,18 +135,17 @@ def _sides(boxes: Floats) -> Floats:
     return np.sqrt(np.maximum(boxes[:, 2] - boxes[:, 0], 1.0) * np.maximum(boxes[:, 3] - boxes[:, 1], 1.0))
 
 
-def _likely(apart: Floats, seconds: float) -> Floats:
-    """Return 0 where one person may well have come so far in some time, to 1 where it must be another."""
-    share: Floats = np.minimum(1.0, (np.maximum(apart - _NOISE, 0.0) / (_LIKELY + _FAST * seconds)) ** 2)
-    return share
-
-
-def _corners_apart(first: Floats, second: Floats) -> Floats:
-    """Return how far the corners of boxes are from those of others, as a share of the longer side, shape (K, L)."""
-    moved = np.abs(first[:, None, :4] - second[None, :, :4]).mean(-1)
+def _other_box(first: Floats, second: Floats, seconds: float) -> Floats:
+    """Return 0 where a box may well have become another in some time, to 1 where it must be somebody else."""
+    middles = [(boxes[:, :2] + boxes[:, 2:4]) / 2 for boxes in (first, second)]
     longer = [np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) for boxes in (first, second)]
-    apart: Floats = moved / np.maximum(1.0, np.maximum(longer[0][:, None], longer[1][None]))
-    return apart
+    moved = np.linalg.norm(middles[0][:, None] - middles[1][None], axis=-1)
+    moved /= np.maximum(1.0, np.maximum(longer[0][:, None], longer[1][None]))
+    reach = _NOISE + _FAST * seconds
+    sides = [_sides(boxes) for boxes in (first, second)]
+    grown = np.abs(np.log(sides[0][:, None] / sides[1][None]))
+    share: Floats = np.maximum(moved - reach, 0.0) / reach + (np.maximum(grown - _GROWN, 0.0) / _OTHER) ** 2
+    return np.minimum(1.0, share)
 
 
 def _has_another(found: Floats, chosen: int) -> bool:
@@ -145,6 +175,25 @@ def filled(values: Floats, known: NDArray[np.bool_], times_s: Floats) -> Floats:
     for column in range(flat.shape[1]):
         out[:, column] = np.interp(times_s, times_s[known], flat[known, column])
     return out.reshape(values.shape)
+
+
+def between(values: Floats, places: NDArray[np.int64], torn: NDArray[np.bool_], count: int) -> Floats:
+    """Return values for every frame from those at some: on the line between, or the nearest where that is torn.
+
+    Args:
+        values: shape (N, ...).
+        places: the frames they are of, ascending, shape (N,).
+        torn: whether one value and the next have nothing between them, shape (N - 1,).
+        count: of frames.
+    """
+    spread = np.zeros((count, *values.shape[1:]))
+    spread[places] = values
+    out = filled(spread, np.isin(np.arange(count), places), np.arange(count, dtype=np.float64))
+    for k in np.flatnonzero(torn).tolist():
+        first, last = int(places[k]), int(places[k + 1])
+        middle = (first + last + 1) // 2
+        out[first:middle], out[middle:last] = values[k], values[k + 1]
+    return out
 
 
 def squares(boxes: Floats, seen: NDArray[np.bool_], size: tuple[int, int]) -> Floats:

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .angles import circular_difference, joint_angles, mean_of, mirrored_angles, weighted
+from .angles import circular_difference, joint_angles, mean_of, mirrored_angles
 
-__all__ = ["Motion", "differences", "distances", "steadied"]
+__all__ = ["Comparison", "Motion", "differences", "steadied"]
 
 type Floats = NDArray[np.float64]
-type Frames = NDArray[np.int64]
 
 # Keypoints are averaged over so long, and distances, since a pose alone does not say which way it is changing.
 _STEADY_S, _COMPARED_S = 0.12, 0.4
@@ -19,8 +20,8 @@ _STEADY_S, _COMPARED_S = 0.12, 0.4
 _LEAST = 0.15
 # Frames per second of a clip that says none.
 _USUAL_RATE = 25.0
-# Values that are compared at once.
-_BLOCK = 1 << 20
+# Rows that stay, beyond those that one frame needs, for threads that are a little ahead or behind.
+_SPARE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,33 +81,68 @@ def steadied(points: Floats, rate: float, seconds: float = _STEADY_S) -> Floats:
     return out
 
 
-def distances(ref: Motion, clip: Motion, n: int, frames: Frames) -> Floats:
-    """Return how far ref's frame ``n`` is from some of clip's, each with what is around it.
+class Comparison:
+    """How far stretches of two movements are from each other.
 
-    The weighted mean over all angles of all frames within 0.2 s: those so much before and after ``n`` against those so
-    much before and after the other, by the two rates.
+    The weighted mean over all angles of all frames within 0.2 s: those so much before and after one frame against those
+    so much before and after the other, by the two rates. What is the same for neighbouring frames is worked out once.
+    Calls from several threads at once are right.
 
     Args:
-        ref, clip: the motions.
-        n: ref's frame.
-        frames: clip's frames, shape (K,).
-
-    Returns:
-        Degrees, shape (K,); infinite where nothing can be compared.
+        ref, clip: the movements.
     """
-    total, weight = np.zeros(len(frames)), np.zeros(len(frames))
-    for in_ref, in_clip in _around(ref.rate, clip.rate):
-        if not 0 <= n + in_ref < len(ref):
-            continue
-        own = ref.degrees[n + in_ref], ref.sure[n + in_ref]
-        inside = np.flatnonzero((frames + in_clip >= 0) & (frames + in_clip < len(clip)))
-        for first in range(0, len(inside), _BLOCK):
-            part = inside[first : first + _BLOCK]
-            there = frames[part] + in_clip
-            sums, weights = weighted(own, (clip.degrees[there], clip.sure[there]))
-            total[part] += sums
-            weight[part] += weights
-    return mean_of(total, weight)
+
+    def __init__(self, ref: Motion, clip: Motion) -> None:
+        self._ref = ref
+        self._degrees, self._sure = (np.ascontiguousarray(part.T) for part in (clip.degrees, clip.sure))
+        self._length = len(clip)
+        self._around = _around(ref.rate, clip.rate)
+        self._margin = 2 * max(in_clip for _, in_clip in self._around)
+        self._held: dict[int, _Row] = {}
+        self._lock = Lock()
+
+    def row(self, n: int, first: int, stop: int) -> Floats:
+        """Return how far ref's frame ``n`` is from clip's frames ``first`` to ``stop - 1``.
+
+        Returns:
+            Degrees, shape (stop - first,); infinite where nothing can be compared.
+        """
+        total, weight = np.zeros(stop - first), np.zeros(stop - first)
+        for in_ref, in_clip in self._around:
+            begin, end = max(0, first + in_clip), min(self._length, stop + in_clip)
+            if not 0 <= n + in_ref < len(self._ref) or begin >= end:
+                continue
+            row = self._alone(n + in_ref, begin, end)
+            into, of = slice(begin - in_clip - first, end - in_clip - first), slice(begin - row.first, end - row.first)
+            total[into] += row.total[of]
+            weight[into] += row.weight[of]
+        return mean_of(total, weight)
+
+    def _alone(self, n: int, first: int, stop: int) -> "_Row":
+        """Return what ref's frame ``n`` alone says of some of clip's frames, and perhaps of more."""
+        with self._lock:
+            row = self._held.get(n)
+        if row is not None and row.first <= first and stop <= row.first + len(row.total):
+            return row
+        begin, end = max(0, first - self._margin), min(self._length, stop + self._margin)
+        apart = np.abs(self._degrees[:, begin:end] - self._ref.degrees[n][:, None])
+        np.minimum(apart, 360.0 - apart, out=apart)
+        weights = np.minimum(self._sure[:, begin:end], self._ref.sure[n][:, None])
+        row = _Row(begin, np.einsum("ak,ak->k", apart, weights), weights.sum(0))
+        with self._lock:
+            self._held.pop(n, None)
+            self._held[n] = row
+            while len(self._held) > 2 * len(self._around) + _SPARE:
+                del self._held[next(iter(self._held))]
+        return row
+
+
+class _Row(NamedTuple):
+    """The weighted sums of one ref frame's differences to clip frames from ``first`` on, and their weights."""
+
+    first: int
+    total: Floats
+    weight: Floats
 
 
 def differences(ref: Motion, clip: Motion, n: int, m: int) -> tuple[Floats, Floats]:

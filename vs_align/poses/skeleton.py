@@ -1,6 +1,6 @@
 """The 17 keypoints of COCO, what joins them, and the angles between them.
 
-Source: COCO keypoint challenge (Lin et al., 2014) for the points; Infocusp's PoseSync (arXiv 2308.12600) for the angles.
+Source: COCO (Lin et al., 2014) for the points; Infocusp's PoseSync (arXiv 2308.12600) for the angles.
 """
 
 __all__ = ["ANGLES", "ANGLE_NAMES", "LIMBS", "MIRRORED", "MIRRORED_ANGLES", "POINTS", "SKELETON"]

@@ -15,7 +15,7 @@ from .measure import Delivered, Measure, Scores
 from .requests import Steps, batches, requests
 from .store import FeatureStore
 
-__all__ = ["Engine", "EngineMeasure"]
+__all__ = ["Engine", "EngineMeasure", "one_thread"]
 
 
 _TOO_LARGE = (
@@ -130,17 +130,17 @@ class EngineMeasure(Measure):
 
     def _features(self, picture: vs.VideoFrame) -> Any:
         assert self._engine is not None
-        with _one_thread(self._device):
+        with one_thread(self._device):
             return self._engine.features(to_tensor(picture, self._device))
 
     def _distances(self, target: Any, features: list[Any]) -> NDArray[np.float64]:
         assert self._engine is not None
-        with _one_thread(self._device):
+        with one_thread(self._device):
             return self._engine.distances(target, features, self._batch_size)
 
 
 @contextlib.contextmanager
-def _one_thread(device: str) -> Iterator[None]:
+def one_thread(device: str) -> Iterator[None]:
     """Keep torch on the calling thread: the frame server already has a thread for every core."""
     import torch
 

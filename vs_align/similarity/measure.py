@@ -1,7 +1,7 @@
 """What every measure offers to the search."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,10 +15,17 @@ __all__ = ["Delivered", "Measure", "Scores"]
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Frames that arrived before the measure was asked: ref's frame n and the clip frames new to its window."""
+    """Frames that arrived before the measure was asked.
+
+    Attributes:
+        ref: ref's frame n.
+        clip: clip's frames new to the window, or to what is looked at around it.
+        later: ref's frames new to what is looked at.
+    """
 
     ref: vs.VideoFrame | None = None
     clip: Mapping[int, vs.VideoFrame] = field(default_factory=dict)
+    later: Mapping[int, vs.VideoFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +49,21 @@ class Measure(ABC):
     Attributes:
         label: its name as the debug overlay shows it.
         clip, ref: the clips in the form that the measure reads.
+        reach: frames around each frame, of both clips, that its features depend on.
+        ahead: ref frames after frame n, with their windows, that have a say in its scores.
     """
 
     label: str
     clip: vs.VideoNode
     ref: vs.VideoNode
+    reach: int = 0
+    ahead: int = 0
+
+    def told(self, window: Callable[[int], NDArray[np.int64]]) -> None:  # noqa: B027
+        """Be told once, before the first scores, which clip frames each frame of ref is compared with.
+
+        Measures that compare frame n by itself need not know.
+        """
 
     @abstractmethod
     def scores(

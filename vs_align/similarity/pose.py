@@ -1,18 +1,17 @@
 """The measure "pose": how differently two people hold their limbs, whoever they are and however they are filmed.
 
 The distance is the weighted mean, over joints and a moment of time, of how much the angles at the joints differ; see
-`poses.motion.distances`. Frames are read for it once, all of both clips, since the person is followed from the first to
+`Comparison`. Frames are read for it once, all of both clips, since the person is followed from the first to
 the last; or not at all, where the keypoints are known.
 """
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import vapoursynth as vs
 from numpy.typing import NDArray
 
-from ..poses.motion import Motion, distances
+from ..poses.motion import Comparison, Motion
 from .measure import Delivered, Measure, Scores
 from .requests import Request, Steps
 
@@ -60,7 +59,8 @@ class PoseMeasure(Measure):
         self.clip = clip.std.BlankClip(1, 1, vs.GRAY8, keep=True)
         self.ref = ref
         self._sources: list[PoseSource] = [clip_source, ref_source]
-        self._seen_as: Callable[[Motion], Motion] = (lambda motion: motion.mirrored) if mirror else (lambda m: m)
+        self._mirror = mirror
+        self._comparison: Comparison | None = None
 
     def scores(
         self, n: int, candidates: NDArray[np.int64], centre: int, delivered: Delivered, every: bool
@@ -69,9 +69,11 @@ class PoseMeasure(Measure):
         missing = [source.work for source in self._sources if source.motion is None]
         if missing:
             yield [Request(work, 0) for work in missing if work is not None]
-        clip, ref = (source.motion for source in self._sources)
-        assert clip is not None and ref is not None
-        values = distances(ref, self._seen_as(clip), n, candidates)
+        if self._comparison is None:
+            clip, ref = (source.motion for source in self._sources)
+            assert clip is not None and ref is not None
+            self._comparison = Comparison(ref, clip.mirrored if self._mirror else clip)
+        values = self._comparison.row(n, int(candidates[0]), int(candidates[-1]) + 1)
         return Scores(values, values, _FLOOR)
 
     def clear(self) -> None:

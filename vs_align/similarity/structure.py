@@ -12,10 +12,11 @@ import numpy as np
 import vapoursynth as vs
 from numpy.typing import NDArray
 
-from ..frames import plane, widened
+from ..frames import plane
 from .blocks import Plane
 from .measure import Delivered, Measure, Scores
 from .requests import Steps, batches, requests
+from .small_luma import luma_clip
 from .store import FeatureStore, RowStore, row_distances
 
 __all__ = ["Structure", "structure_picture"]
@@ -44,7 +45,7 @@ class Structure(Measure):
     label = "structure"
 
     def __init__(self, clip: vs.VideoNode, ref: vs.VideoNode, capacity: int) -> None:
-        self.clip, self.ref = _luma(clip), _luma(ref)
+        self.clip, self.ref = luma_clip(clip), luma_clip(ref)
         self._size = _small_size(clip.width, clip.height)
         self._shrink = _shrink(clip.width, clip.height, self._size)
         self._rows = RowStore(capacity, self._size[0] * self._size[1])
@@ -168,9 +169,3 @@ def _small(picture: Plane, size: tuple[int, int], shrink: int) -> NDArray[np.flo
     if small.shape != size[::-1]:
         small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
     return small.astype(np.float32, copy=False)
-
-
-def _luma(clip: vs.VideoNode) -> vs.VideoNode:
-    if clip.format.color_family == vs.RGB:
-        return clip.resize.Point(format=vs.GRAYS, matrix=1)
-    return widened(clip)

@@ -40,6 +40,7 @@ class Course:
         self.pair, self.state, self.reason, self.seconds = pair, State.WAITING, "", 0.0
         self._settings, self._made, self._folder = settings, made, folder
         self._keys: dict[str, str] = {}
+        self._force = False
         self._parts: list[tuple[int, int]] = []
         self._pending: set[str] = set()
 
@@ -54,7 +55,11 @@ class Course:
         return self.pair.out if self._settings.render else None
 
     def begin(self, force: bool) -> list[Job]:
-        """Return the first jobs; none where all is there, or nothing can be done."""
+        """Return the first jobs; none where all is there, or nothing can be done.
+
+        Args:
+            force: whether what is there counts for nothing.
+        """
         try:
             for path in (self.pair.clip, self.pair.ref):
                 check_input(path)
@@ -64,9 +69,8 @@ class Course:
                 check_input(Path(weights))
                 inputs.append(identity(Path(weights)))
             self._set_keys(inputs)
-            if force:
-                self._made.forget(self._made.units(f"{self.pair.name}/"))
-            self._strangers(force)
+            self._force = force
+            self._strangers()
         except (Refusal, OSError) as error:
             self._fail(str(error))
             return []
@@ -78,18 +82,18 @@ class Course:
         name = self.pair.name
         self._keys = {f"{name}/table": matched, f"{name}/video": shown}
 
-    def _strangers(self, force: bool) -> None:
+    def _strangers(self) -> None:
         """Refuse to overwrite what was not made here."""
         for name in filter(None, (self.table, self.video)):
             path = self._folder / name
-            if path.exists() and not force and not self._made.owns(name):
+            if path.exists() and not self._force and not self._made.owns(name):
                 raise Refusal(f"{path} is there already and was not made by this batch; pass --force to overwrite it.")
             if any(path.resolve() == source.resolve() for source in (self.pair.clip, self.pair.ref)):
                 raise Refusal(f"{path} is read as well; name another out.")
 
     def _has(self, what: str) -> bool:
         unit = f"{self.pair.name}/{what}"
-        return self._made.has(unit, self._keys[unit])
+        return not self._force and self._made.has(unit, self._keys[unit])
 
     def _path_jobs(self) -> list[Job]:
         """Return the one job that analyses, and renders where that is asked for; of it only what is missing."""
@@ -169,7 +173,7 @@ class Course:
         jobs = [
             Job(self.pair.name, _unit(first, stop), Chunk(clip, ref, first, stop, options, encoding, ending))
             for first, stop in self._parts
-            if not self._made.has(f"{self.pair.name}/{_unit(first, stop)}", key)
+            if self._force or not self._made.has(f"{self.pair.name}/{_unit(first, stop)}", key)
         ]
         self._pending = {job.unit for job in jobs}
         return jobs or self._joined()

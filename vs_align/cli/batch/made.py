@@ -74,14 +74,6 @@ class Made:
         entry = self._units.get(unit)
         return entry is not None and entry["key"] == key and all(map(self._whole, *_items(entry["files"])))
 
-    def files(self, unit: str) -> list[Path]:
-        """Return the files of what was made."""
-        return [self._folder / name for name in self._units[unit]["files"]]
-
-    def knows(self, unit: str) -> bool:
-        """Say whether something of that name was made before, of whatever."""
-        return unit in self._units
-
     def owns(self, name: str) -> bool:
         """Say whether a file in the folder was made here."""
         return any(name in entry["files"] for entry in self._units.values())

@@ -48,6 +48,10 @@ def work_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def _pairs(number: int) -> str:
+    return "1 pair" if number == 1 else f"{number} pairs"
+
+
 class Batch:
     """Pairs on their way.
 
@@ -91,12 +95,12 @@ class Batch:
         self._console.show(shown(write_summary(self._courses, self._folder)))
         count = {state: sum(course.state is state for course in self._courses) for state in State}
         self._console.note(
-            f"{len(self._courses)} pairs: {count[State.MADE]} made, {count[State.KEPT]} were there, "
+            f"{_pairs(len(self._courses))}: {count[State.MADE]} made, {count[State.KEPT]} were there, "
             f"{count[State.FAILED]} failed."
         )
         if count[State.FAILED]:
             names = ", ".join(course.pair.name for course in self._courses if course.state is State.FAILED)
-            raise Refusal(f"{count[State.FAILED]} of {len(self._courses)} pairs failed: {names}.")
+            raise Refusal(f"{count[State.FAILED]} of {_pairs(len(self._courses))} failed: {names}.")
 
     def _done(self, job: Job, outcome: Outcome, folder: Path) -> list[Job]:
         course = self._by_name[job.pair]

@@ -55,7 +55,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--clip-rate", type=arguments.rate, metavar="FPS", help="A's frame rate, where its file is wrong")
     how.add_argument("--ref-rate", type=arguments.rate, metavar="FPS", help="the same for B")
     how.add_argument("--device", type=arguments.device, help="cpu, cuda or cuda:0; default: the best that works")
-    how.add_argument("--engine", choices=[engine.value for engine in vs_align.Engine], help="what computes butteraugli")
+    engines = [engine.value for engine in vs_align.Engine]
+    how.add_argument(
+        "--engine", choices=engines, metavar="NAME", help=f"what computes butteraugli: {', '.join(engines)}"
+    )
     how.add_argument("--model", metavar="NAME", help="which of timm's backbones computes resnet; default resnet50")
     how.add_argument("--weights", type=Path, metavar="FILE", help="weights of topiq or resnet, in place of the usual")
     files = parser.add_argument_group("files to write")

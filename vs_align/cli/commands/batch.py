@@ -17,7 +17,7 @@ from ..command import Command
 from ..console import Console
 from ..encode import check_encoding
 from ..faults import Refusal
-from ..files import check_input, check_outputs, need
+from ..files import check_input, check_outputs, make_folder, need
 
 __all__ = ["COMMAND"]
 
@@ -102,9 +102,7 @@ def _team(options: argparse.Namespace, jobs: int) -> AbstractContextManager[Team
 def _folder(options: argparse.Namespace) -> Path:
     """Return the folder of results, made if need be."""
     folder: Path = options.out_dir.absolute()
-    if folder.exists() and not folder.is_dir():
-        raise Refusal(f"--out-dir {folder} is a file; name a folder.")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     check_outputs([folder / SUMMARY, folder / RECORD], [options.pairs], force=True)
     check_summary(folder, options.force)
     return folder

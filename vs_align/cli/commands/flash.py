@@ -18,7 +18,7 @@ from ..command import Command
 from ..console import Console
 from ..encode import Encoding, check_encoding, encode
 from ..faults import Abandoned, Refusal
-from ..files import check_input, check_outputs, need
+from ..files import check_input, check_outputs, make_folder, need
 from ..report import rate_name
 
 __all__ = ["COMMAND"]
@@ -124,8 +124,7 @@ def _check(options: argparse.Namespace, names: list[str]) -> list[Path]:
         need("matplotlib", "plot", "drawing")
     synced = []
     if options.out_dir is not None:
-        if not options.out_dir.is_dir():
-            raise Refusal(f"there is no folder {options.out_dir}; make it first.")
+        make_folder(options.out_dir)
         synced = [options.out_dir / f"{re.sub(r'[^\w .+-]', '_', name)}_synced.mkv" for name in names]
     outputs = [options.json, options.yaml, options.show_flashes, options.preview, *synced]
     check_outputs(outputs, options.files, options.force)

@@ -16,7 +16,7 @@ from ..files import check_input, check_outputs
 from ..found import given_or_found, load
 from ..sources import Source, open_source
 
-__all__ = ["COMMAND"]
+__all__ = ["COMMAND", "encoding_of"]
 
 _EXAMPLE = """\
 example:
@@ -63,8 +63,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     for path in (options.clip, options.ref):
         check_input(path)
     check_outputs([options.out], [options.clip, options.ref, options.alignment], options.force)
-    crf = _USUAL_CRF.get(options.codec) if options.crf is None else options.crf
-    encoding = Encoding(codec=options.codec, crf=crf, preset=options.preset)
+    encoding = encoding_of(options)
     audio_of = {"clip": options.clip, "ref": options.ref, "none": None}[options.audio]
     check_encoding(options.out, encoding, audio_of)
     if options.alignment is not None:
@@ -94,6 +93,12 @@ def _run(options: argparse.Namespace, console: Console) -> None:
             "tell the player, or mkvmerge."
         )
     console.note(f"{options.out}: {ref.clip.num_frames} frames.")
+
+
+def encoding_of(options: argparse.Namespace) -> Encoding:
+    """Return how to encode, as the options of ``vs-align render`` say."""
+    crf = _USUAL_CRF.get(options.codec) if options.crf is None else options.crf
+    return Encoding(codec=options.codec, crf=crf, preset=options.preset)
 
 
 def _delay(found: vs_align.Alignment, clip: Source, ref: Source) -> float:

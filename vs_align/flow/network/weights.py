@@ -73,7 +73,7 @@ def load_weights(path: str | os.PathLike[str], device: str | torch.device = "cpu
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise ModelError(f"{path} is not a .safetensors file: give weights that vs_align.train.flow wrote")
+        raise ModelError(f"{path} is not a .safetensors file: give weights that vs-align train flow wrote")
     net = _described(path, load_metadata(path))
     tensors = load_state_dict(path)
     wanted = {name: tensor.shape for name, tensor in net.state_dict().items()}
@@ -89,7 +89,7 @@ def load_weights(path: str | os.PathLike[str], device: str | torch.device = "cpu
 def _described(path: Path, metadata: dict[str, str]) -> AlignNet:
     """Return a network as a file's metadata describes it."""
     if metadata.get("format") != FORMAT:
-        raise ModelError(f"{path} holds other weights than those of engine 'flow': give a file of vs_align.train.flow")
+        raise ModelError(f"{path} holds other weights than those of engine 'flow': give a file of vs-align train flow")
     version = metadata.get("version")
     if version != VERSION:
         raise ModelError(

@@ -27,8 +27,8 @@ class Row:
         name: what the data set calls it.
         video_file_0, video_file_1: video files, or folders of pictures; the same for one video.
         seq_len_0, seq_len_1: how many frames they have; 0: not known.
-        label_0, label_1: a whole number for each frame, which can be compared between the two: the phase of the action,
-            or, of recordings of one moment, the frame's place on a common time line. None: there are none.
+        label_0, label_1: whole numbers, None where there are none. One for each frame: the phase of the action. A
+            single one: of a pair, the frame that is of the same moment in both; of one video, the class of all of it.
     """
 
     id: int

@@ -1,6 +1,7 @@
 """How a view of a clip looks: the same for all of its frames."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,13 +68,14 @@ class Look:
         left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
         flip = bool(rng.random() < limits.flip)
         jitter = float(rng.random() < limits.jitter)
-        factors = [
+        brightness, contrast, saturation = (
             1 + jitter * rng.uniform(-most, most) for most in (limits.brightness, limits.contrast, limits.saturation)
-        ]
+        )
         hue = 360 * jitter * rng.uniform(-limits.hue, limits.hue)
         # The sigmas of 224 px.
         sigma = float(rng.random() < limits.blur) * rng.uniform(0.1, 2) * size / 224
-        return cls(left, top, width, height, flip, *factors, hue, sigma, bool(rng.random() < limits.grey))
+        grey = bool(rng.random() < limits.grey)
+        return cls(left, top, width, height, flip, brightness, contrast, saturation, hue, sigma, grey)
 
 
 def augmented(frames: Frames, size: int, look: Look) -> Frames:
@@ -109,7 +111,7 @@ def _resized(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def _coloured(seen: Frames, look: Look) -> Frames:
     """Change light, contrast, colours and sharpness, in this order."""
-    light = seen.astype(np.float32) * look.brightness
+    light: Any = seen.astype(np.float32) * look.brightness
     light = look.contrast * light + (1 - look.contrast) * float(light.mean())
     np.clip(light, 0, 255, out=light)
     saturation = 0.0 if look.grey else look.saturation
@@ -119,7 +121,7 @@ def _coloured(seen: Frames, look: Look) -> Frames:
         flat = np.ascontiguousarray(light).reshape(-1, light.shape[2], 3)
         hsv = cv2.cvtColor(flat, cv2.COLOR_RGB2HSV)
         hsv[..., 0] = (hsv[..., 0] + look.hue_degrees) % 360
-        light = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)).reshape(light.shape)
+        light = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).reshape(light.shape)
     if look.blur_sigma > 0.2:
         light = np.stack([cv2.GaussianBlur(frame, (0, 0), look.blur_sigma) for frame in light])
     return np.ascontiguousarray(np.rint(np.clip(light, 0, 255)), np.uint8)

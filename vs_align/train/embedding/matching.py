@@ -27,11 +27,11 @@ from ..configs import ConfigError, RunConfig, number, word, words
 from ..ranks import Ranks
 from ..run import Objective
 from ..run import train as trained
-from .releases import Film, Films, films_of
+from .releases import Film, Films, films_of, zoom_matrix
 
 __all__ = ["CONFIG", "MatchingConfig", "MatchingObjective", "Stretches", "matching_loss", "train"]
 
-# A twentieth of a second to an eighth: films whose frames hardly differ are stepped through faster.
+# Frames from one to the next of a stretch: films whose frames hardly differ are stepped through faster, too.
 _STEPS = (1, 1, 1, 2, 3)
 # What the search for a framing leaves of its error: zoom, and shift in halves of the frame.
 _MISFIT = 0.008
@@ -239,16 +239,10 @@ def _shown(film: Film, release: int, frames: NDArray[np.int64], framing: Framing
     """Return frames of a release in a framing, with the contrast of dark and bright places drawn anew."""
     pictures = np.stack([framed(picture, framing) for picture in film.pictures(release, frames)])
     if rng.random() < 0.6:
-        light = np.stack([cv2.warpAffine(p, _placed(framing), INPUT, borderMode=cv2.BORDER_REPLICATE)
-                          for p in film.luma[frames]])  # fmt: skip
+        place = zoom_matrix(framing, INPUT)
+        light = np.stack([cv2.warpAffine(p, place, INPUT, borderMode=cv2.BORDER_REPLICATE) for p in film.luma[frames]])
         pictures *= 1 + np.float32(rng.uniform(-1.2, 1.2)) * (light.astype(np.float32) / 255 - 0.5)
     return pictures
-
-
-def _placed(framing: Framing) -> NDArray[np.float64]:
-    from .releases import zoom_matrix
-
-    return zoom_matrix(framing, INPUT)
 
 
 def _worn(pictures: Pictures, rng: Rng) -> Pictures:

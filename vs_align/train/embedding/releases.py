@@ -105,7 +105,7 @@ def films_of(
     if folder is None or not folder.is_dir():
         raise TrainFault("there is nothing to train on: give --footage a folder of videos")
     every = [path for path in films(folder, unused) if path.suffix.lower() not in _STILLS]
-    training = [path for path in every if path in films(folder, (*unused, *held_out))]
+    training = set(films(folder, (*unused, *held_out)))
     with tempfile.TemporaryDirectory(prefix="vs_align_", ignore_cleanup_errors=True) as place:
         made: dict[Path, Film] = {}
         for number, path in enumerate(every):
@@ -175,8 +175,11 @@ def _small(frames: Frames) -> NDArray[np.float32]:
 def _graded(frames: Frames, framing: Framing, gamma: float) -> Frames:
     matrix = zoom_matrix(framing, _SIZE)
     curve = (255 * (np.arange(256) / 255) ** gamma).clip(0, 255).astype(np.uint8)
-    how = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
-    return np.stack([cv2.LUT(cv2.warpAffine(frame, matrix, _SIZE, **how), curve) for frame in frames])
+    copies: list[NDArray[Any]] = []
+    for frame in frames:
+        zoomed = cv2.warpAffine(frame, matrix, _SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        copies.append(cv2.LUT(zoomed, curve))
+    return np.stack(copies)
 
 
 def _encoded(frames: Frames, crf: int) -> Frames:
@@ -184,15 +187,16 @@ def _encoded(frames: Frames, crf: int) -> Frames:
     import av
 
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska") as sink:
+    with av.open(buffer, mode="w", format="matroska") as sink:
         stream: Any = sink.add_stream("libx264", rate=24, options={"crf": str(crf), "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = *_SIZE, "gray"
         for frame in frames:
             sink.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "gray")))
         sink.mux(stream.encode(None))
     buffer.seek(0)
-    with av.open(buffer) as source:
-        return np.stack([frame.to_ndarray(format="gray") for frame in source.decode(video=0)])
+    with av.open(buffer, "r") as source:
+        shown: list[NDArray[Any]] = [frame.to_ndarray(format="gray") for frame in source.decode(video=0)]
+    return np.stack(shown)
 
 
 def _read(path: Path, most: int) -> Frames:

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,11 +14,11 @@ from ...similarity.embedding.frame_norm import FrameNorm
 from ...similarity.embedding.sequence_net import SequenceNet
 from ..command import Order
 from ..configs import ConfigError
-from ..evaluation.alignment import frame_errors, kendalls_tau
+from ..evaluation.between_views import made_views, view_figures
 from ..ranks import Ranks
 from ..run import Objective
 from ..run import train as trained
-from .clips import Clips, Footage
+from .clips import Footage
 from .footage import footage_of
 from .sampling import Sampler
 from .sequence_config import SequenceConfig
@@ -29,8 +28,6 @@ from .views import Batch, Views, batched
 __all__ = ["CONFIG", "Headed", "SequenceObjective", "train"]
 
 CONFIG = SequenceConfig
-_SEED = 977
-"""Of the validation's views: the same in every run, so that runs can be compared."""
 
 
 def train(config: SequenceConfig, order: Order, ranks: Ranks) -> Path:
@@ -112,12 +109,12 @@ class SequenceObjective(Objective):
 
     @contextmanager
     def _lent(self) -> Iterator[Views]:
-        yield self._views(self._footage().training, self.config.seed)
-
-    def _views(self, clips: Clips, seed: int, each: bool = False) -> Views:
         config = self.config
-        sampler = Sampler(config.length, config.stretch, config.overlap)
-        return Views(clips, sampler, config.augmentation, config.size, seed, each)
+        clips = self._footage().training
+        yield Views(clips, self._sampler(), config.augmentation, config.size, config.seed)
+
+    def _sampler(self) -> Sampler:
+        return Sampler(self.config.length, self.config.stretch, self.config.overlap)
 
     def fingerprint(self) -> str:
         """Return what identifies the videos."""
@@ -143,22 +140,13 @@ class SequenceObjective(Objective):
 
     def validate(self, network: Headed, device: torch.device) -> Mapping[str, float]:
         """Return the frame error of nearest neighbours, and Kendall's tau, between views of videos held out."""
-        clips = self._footage().validation
+        clips, config = self._footage().validation, self.config
         if not len(clips):
             return {}
         if not self._validation:
-            views = self._views(clips, _SEED, each=True)
-            count = len(clips) * self.config.validation_views
-            self._validation = [batched([views[n]]) for n in range(count)]
-        errors, taus = [], []
-        for batch in self._validation:
-            made = network.net(batch.frames.to(device), batch.valid.to(device)).cpu().numpy()
-            kept = batch.valid.numpy()
-            one, other = made[0][kept[0]], made[1][kept[1]]
-            found = frame_errors(one, other, *(batch.numbers[n].numpy()[kept[n]] for n in range(2)))
-            errors.append(float(found.mean()))
-            taus.append(kendalls_tau(one, other))
-        return {"frame_error": float(np.mean(errors)), "tau": float(np.mean(taus))}
+            each = config.validation_views
+            self._validation = made_views(clips, self._sampler(), config.augmentation, config.size, each)
+        return view_figures(network.net, self._validation, device)
 
     def save(self, network: Headed, path: Path) -> None:
         """Write the network without its head."""

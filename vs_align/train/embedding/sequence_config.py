@@ -27,6 +27,7 @@ class SequenceConfig(RunConfig):
         train_backbone: which of its stages learn: "last", "all", "none".
         size: side of the frames in pixels.
         cells: a map of the backbone becomes so many by so many largest values; 1: one.
+        centred: take the mean of a view's vectors off.
         hidden, width, layers, heads, feedforward, dropout, embedding: as in `SequenceSizes`.
         projection: width of the training's head.
         length: frames of a view, T.
@@ -53,6 +54,7 @@ class SequenceConfig(RunConfig):
     train_backbone: str = word("last", TRAINED)
     size: int = number(224, least=16, most=1024)
     cells: int = number(1, least=1, most=16)
+    centred: bool = False
     hidden: int = number(512, least=1)
     width: int = number(256, least=2)
     layers: int = number(3, least=0)
@@ -93,7 +95,7 @@ class SequenceConfig(RunConfig):
     @property
     def sizes(self) -> SequenceSizes:
         """The network's."""
-        names = ("backbone", "size", "cells", "hidden", "width", "layers", "heads", "feedforward", "dropout")
+        names = ("backbone", "size", "cells", "centred", "hidden", "width", "layers", "heads", "feedforward", "dropout")
         return SequenceSizes(
             **{name: getattr(self, name) for name in names}, embedding=self.embedding, length=self.length
         )

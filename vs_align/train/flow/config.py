@@ -57,7 +57,7 @@ class FlowConfig(RunConfig):
     painted: float = number(0.35, least=0, most=1)
     photographs: bool = True
     plain: float = number(0.25, least=0, most=1)
-    looks: tuple[str, ...] = words(tuple(LOOKS), LOOKS)
+    looks: tuple[str, ...] = words(tuple(LOOKS), tuple(LOOKS))
     held_out: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     validation_pairs: int = number(96, least=1)

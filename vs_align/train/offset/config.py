@@ -32,7 +32,7 @@ class OffsetConfig(RunConfig):
     """
 
     kind: str = word("blend", KINDS)
-    similarity: str = word("structure", tuple(measure.value for measure in Similarity))
+    similarity: str = word("structure", tuple(each.value for each in Similarity if each is not Similarity.POSE))
     length: int = number(60, least=REACH + 2, most=SIDE)
     side: int = number(SIDE, least=32, most=SIDE)
     frames: int = number(720, least=1)

@@ -90,7 +90,7 @@ def _mlp(config: OffsetConfig, read: NDArray[np.float32], truth: NDArray[np.int6
             random_state=config.seed,
         )  # fmt: skip
         for epoch in range(1, config.epochs + 1):
-            model.partial_fit(read, truth, classes)
+            model.partial_fit(read, truth, classes=classes)
             layers = [(w.copy(), b.copy()) for w, b in zip(model.coefs_, model.intercepts_, strict=True)]
             yield f"strength {strength}, epoch {epoch}", layers
 
@@ -103,9 +103,11 @@ _FITS: dict[str, Callable[[OffsetConfig, NDArray[np.float32], NDArray[np.int64]]
 
 
 def _quietly(model: Any, read: NDArray[np.float32], truth: NDArray[np.int64]) -> None:
-    """Fit without the warning that it was cut off, which is a way to regularise as well."""
+    """Fit without the warning that it was cut off, which regularises as well."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # There are as many classes as offsets, however few pairs.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         model.fit(read, truth)

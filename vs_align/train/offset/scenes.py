@@ -3,20 +3,21 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import vapoursynth as vs
 
-from ...analysis.passages import LIGHT_SIZE, Span, read_passage
+from ...analysis.passages import LIGHT_SIZE, Span, read_passage, windowed
 from ...checks import Checks
 from ...enums import Similarity
 from ...filters.measures import MeasureOptions, build_measure
 from ...matching.offsets import REACH, Sight
 from ..faults import TrainFault
 from .config import OffsetConfig
-from .views import Difficulty, Picture, view
+from .views import Difficulty, Picture, view, views
 
 __all__ = ["Material", "Pair", "SourceError", "films", "material", "pairs"]
 
@@ -83,11 +84,11 @@ def material(paths: Sequence[Path], config: OffsetConfig, difficulties: Sequence
         for number, scene in enumerate(_scenes(path, config.length + REACH, config.frames)):
             for k, difficulty in enumerate(difficulties):
                 rng = np.random.default_rng([config.seed, len(path.name), *path.name.encode(), number, k])
-                views = view(scene, difficulty, rng), view(scene, difficulty, rng)
-                yield Material(path.name, number, difficulty, False, compared(*views, config.similarity))
+                first, second = views(scene, difficulty, rng)
+                yield Material(path.name, number, difficulty, False, compared(first, second, config.similarity))
                 if before is not None and k == number % len(difficulties):
                     other = view(_resized(before, scene[0]), difficulty, rng)
-                    yield Material(path.name, number, difficulty, True, compared(views[0], other, config.similarity))
+                    yield Material(path.name, number, difficulty, True, compared(first, other, config.similarity))
             before = scene
 
 
@@ -122,6 +123,7 @@ def compared(ref: Sequence[Picture], clip: Sequence[Picture], similarity: str) -
         similarity=Similarity(similarity), engine=None, device="cpu", batch_size=None, shortlist=None, weights=None
     )
     measure = build_measure(Checks("vs-align train"), *nodes, options, len(clip) + _SPARE, _BUDGET_BYTES)
+    measure.told(partial(windowed, 0, len(clip)))
     try:
         lights = tuple(node.resize.Bicubic(*LIGHT_SIZE) for node in nodes)
         return read_passage(measure, (lights[0], lights[1]), Span(0, 0, len(ref)))

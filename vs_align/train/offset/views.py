@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Difficulty", "view"]
+__all__ = ["Difficulty", "view", "views"]
 
 type Picture = NDArray[np.uint8]
 """Grey, shape (H, W)."""
@@ -21,12 +21,14 @@ class Difficulty(StrEnum):
     ``RELEASE``: another encode, up to 2 % of zoom, a mild grade. ``WORN``: up to 8 % of zoom or crop, a strong grade
     that drifts, grain, blur, a logo and subtitles. ``CAMERA``: another viewpoint, as far as a picture can be bent into
     one: perspective, 10 degrees of rotation, up to 1.4 times nearer and off centre, and an exposure that follows its
-    own rules.
+    own rules. ``ACROSS``: two such viewpoints, one of them mirrored, as from the other side: where something happens is
+    no longer the same, when it happens is.
     """
 
     RELEASE = "release"
     WORN = "worn"
     CAMERA = "camera"
+    ACROSS = "across"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,18 @@ _LIMITS = {
     Difficulty.RELEASE: _Limits(0.02, 0.5, 0.0, 0.0, 0.3, 1.5, (50, 90), 0.1, 0.0, 0.0),
     Difficulty.WORN: _Limits(0.08, 1.0, 0.0, 0.0, 1.2, 7.0, (12, 50), 0.4, 0.1, 0.002),
     Difficulty.CAMERA: _Limits(0.4, 1.0, 10.0, 0.12, 0.8, 5.0, (20, 60), 0.4, 0.15, 0.005),
+    Difficulty.ACROSS: _Limits(0.4, 1.0, 10.0, 0.12, 0.8, 5.0, (20, 60), 0.4, 0.15, 0.005),
 }
+
+
+def views(
+    pictures: Sequence[Picture], difficulty: Difficulty, rng: np.random.Generator
+) -> tuple[list[Picture], list[Picture]]:
+    """Return a scene as two recordings would show it; see `view`."""
+    first, second = view(pictures, difficulty, rng), view(pictures, difficulty, rng)
+    if difficulty is Difficulty.ACROSS:
+        second = [np.ascontiguousarray(picture[:, ::-1]) for picture in second]
+    return first, second
 
 
 def view(pictures: Sequence[Picture], difficulty: Difficulty, rng: np.random.Generator) -> list[Picture]:
