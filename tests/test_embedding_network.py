@@ -1,6 +1,7 @@
 """The network of similarity="embedding": its parts against definitions, and the files it is read from."""
 
 import json
+import threading
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 import vs_align
 from vs_align.models import ModelError
-from vs_align.similarity.embedding import files
-from vs_align.similarity.embedding.blas import one_blas_thread
+from vs_align.similarity.embedding import blas, files
 from vs_align.similarity.embedding.engine import UNIT, half_squares
 from vs_align.similarity.embedding.framing import IDENTITY, INPUT, ROUGH, STEPS, Framing, framed, neighbours, normalised
 from vs_align.similarity.embedding.networks import open_network
@@ -112,12 +112,27 @@ def test_blas_threads_come_back() -> None:
     def threads() -> list[int]:
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
+    # It knows the libraries that were there when it was first asked.
+    blas._controller.cache_clear()
     before = threads()
-    with one_blas_thread():
-        with one_blas_thread():
+    with blas.one_blas_thread():
+        with blas.one_blas_thread():
             assert set(threads()) <= {1}
         assert set(threads()) <= {1}
     assert threads() == before
+    seen = []
+    for _ in range(2):
+        # In threads of the frame server's, too, one after the other.
+        thread = threading.Thread(target=lambda: seen.append(limited(threads)))
+        thread.start()
+        thread.join()
+    assert all(set(counts) <= {1} for counts in seen)
+    assert threads() == before
+
+
+def limited(threads):
+    with blas.one_blas_thread():
+        return threads()
 
 
 # ---------------------------------------------------------------- files

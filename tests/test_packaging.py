@@ -33,7 +33,6 @@ MODULES = {
     "vapoursynth-bestsource": None,
     "vsjetengine": "vsengine",
 }
-BASE = {"vapoursynth", "numpy", "cv2", "platformdirs"}
 
 
 def name_of(requirement: str) -> str:
@@ -230,7 +229,8 @@ def optional_modules() -> set[str]:
     """Return what the extras bring and the base does not, by import names."""
     found = {MODULES.get(name, name.replace("-", "_")) for extra in EXTRAS for name in packages(extra)}
     # BestSource is a plugin; what it is asked for is not in this script.
-    return {name.split(".")[0] for name in found if name} - BASE
+    base = {MODULES.get(name, name) for name in map(name_of, PROJECT["dependencies"])}
+    return {name.split(".")[0] for name in found if name} - base
 
 
 DEMO = """

@@ -1,5 +1,6 @@
 """The networks themselves, on real footage; and files that are none."""
 
+import importlib.util
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,15 @@ def test_a_network_of_another_kind_and_a_name_that_none_has_are_refused(real: No
         with pytest.raises(RuntimeError) as error:
             vs_align.pose(blank(), **options)
         one_line("vs_align.pose", error, says)
+
+
+@pytest.mark.parametrize("missing", ["onnxruntime", "ai_edge_litert"])
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
+    for call in (vs_align.pose, lambda clip: vs_align.analyse(clip, clip, similarity="pose")):
+        with pytest.raises(RuntimeError, match=rf'needs {missing}; install with: pip install "vs_align\[pose\]"'):
+            call(blank())
 
 
 @needs_footage

@@ -84,6 +84,25 @@ def test_nobody_is_an_error_of_one_line() -> None:
     assert "another exception" not in str(error.value)
 
 
+def test_that_nobody_is_there_is_found_out_once() -> None:
+    empty = Requests(vs.core.std.BlankClip(None, 64, 48, vs.RGB24, 20, 25, 1))
+    person_film = painted(person(20), SIZE)
+    out = vs_align.temporal(empty.clip, person_film, similarity="pose", tr=3)
+    for n in range(6):
+        with pytest.raises(vs.Error, match="nobody is seen in any frame of clip"):
+            out.get_frame(n)
+    assert max(empty.count.values()) <= 2
+
+
+def test_the_debug_page_and_a_clip_to_pick_from() -> None:
+    points = person(20)
+    clip = painted(points, SIZE)
+    out = vs_align.temporal(
+        clip, clip, clip.std.Invert(), similarity="pose", tr=4, keypoints=points, ref_keypoints=points, debug=True
+    )
+    assert values(out) == list(range(20))
+
+
 def test_pixels_that_are_not_square_are_taken_as_they_are_seen() -> None:
     points = person()
     narrow = painted(points, SIZE).resize.Bilinear(480, 480).std.SetFrameProps(_SARNum=4, _SARDen=3)

@@ -18,9 +18,9 @@ for needed in ("av", "yaml", "tensorboard", "safetensors"):
     pytest.importorskip(needed)
 import torch.nn.functional as F  # noqa: E402, N812
 
+from vs_align import cli  # noqa: E402
 from vs_align.flow.network import model  # noqa: E402
 from vs_align.flow.network.weights import load_weights  # noqa: E402
-from vs_align import cli  # noqa: E402
 from vs_align.train import run as loop  # noqa: E402
 from vs_align.train.checkpoint import CheckpointError  # noqa: E402
 from vs_align.train.curve import Curve, read_curve  # noqa: E402
@@ -590,4 +590,3 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     arguments = (settings(tmp_path), "--out", tmp_path / "run", "--device", "cpu")
     assert cli.main(["train", "flow", *map(str, arguments)]) == 130
     assert "the same command goes on from the last checkpoint" in capsys.readouterr().err
-

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..checks import Checks
 from ..frames import planes, to_rgb
 from ..models import ModelError, cache_folder
-from ..poses.following import between, completed, followed, squares
+from ..poses.following import Followed, between, completed, followed, squares
 from ..similarity.requests import Steps, requests
 from .keypoints import Keypoints, pixel_shape
 from .pose_nets import DETECTORS, POSE_NETS, Detector, PoseNet, cut_out, load_detector, load_pose_net, net_file
@@ -38,8 +38,10 @@ _log = logging.getLogger("vs_align")
 
 # Changed whenever other keypoints are found.
 _VERSION = 1
-# The detector looks so often in a second; between, the box is followed along the line.
+# The detector looks so often in a second; between, the box is on the line.
 _LOOKS_PER_S = 6
+# In every frame where a side of the box moves farther between two looks, in the box's longer sides.
+_FAR = 0.25
 _USUAL_RATE = 25.0
 # Frames asked for at once, and networks that run at once.
 _BATCH = 32
@@ -77,7 +79,7 @@ class Nets:
         Raises:
             RuntimeError: one cannot be had, or is none.
         """
-        check.package(("onnxruntime", "ai_edge_litert"), "pose", "pose")
+        check.package(("onnxruntime", "ai_edge_litert"), "pose", "finding joints")
         try:
             files = net_file(DETECTORS, detector), net_file(POSE_NETS, model)
             key = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
@@ -126,6 +128,38 @@ def _picture(frame: vs.VideoFrame) -> NDArray[np.uint8]:
     return np.stack(planes(frame), -1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Film:
+    """A clip that is read, with square pixels.
+
+    Attributes:
+        clip: as it is, but read as progressive.
+        size: its width and height in square pixels.
+        shape: width of its pixels over their height.
+        rate: frames per second; the usual one where it says none.
+        name: what messages call it.
+        report: is told how far the work is.
+    """
+
+    clip: vs.VideoNode
+    size: tuple[int, int]
+    shape: float
+    rate: float
+    name: str
+    report: Report | None
+
+    @classmethod
+    def of(cls, clip: vs.VideoNode, shape: float, name: str, report: Report | None) -> "_Film":
+        progressive = clip.std.RemoveFrameProps("_FieldBased")
+        rate = clip.fps_num / clip.fps_den if clip.fps_num else _USUAL_RATE
+        return cls(progressive, (max(1, round(clip.width * shape)), clip.height), shape, rate, name, report)
+
+    def shrunk(self, shrink: float, most: int) -> vs.VideoNode:
+        """Return it as RGB, reduced, no side longer than some pixels."""
+        width, height = (min(most, max(1, round(length * shrink))) for length in self.size)
+        return to_rgb(self.clip, vs.RGB24, (width, height))
+
+
 def read_keypoints(clip: vs.VideoNode, nets: Nets, name: str, report: Report | None = None) -> Steps[Keypoints]:
     """Read the keypoints of the largest person in a clip, every frame of which is asked for.
 
@@ -141,38 +175,55 @@ def read_keypoints(clip: vs.VideoNode, nets: Nets, name: str, report: Report | N
     Raises:
         PoseReadingError: nobody is in it.
     """
-    shape = pixel_shape((yield requests(clip, [0]))[0])
-    progressive = clip.std.RemoveFrameProps("_FieldBased")
-    wide = max(1, round(clip.width * shape))
+    film = _Film.of(clip, pixel_shape((yield requests(clip, [0]))[0]), name, report)
     workers = _Workers(nets)
     try:
-        boxes, near = yield from _boxes(progressive, (wide, clip.height), workers, nets.detector.side, name, report)
-        return (yield from _joints(clip, progressive, boxes, near, workers, nets.joints[0].side, shape, name, report))
+        cut, since = yield from _boxes(film, workers, nets.detector.side)
+        return (yield from _joints(film, cut, since, workers, nets.joints[0].side))
     finally:
         workers.close()
 
 
-def _boxes(
-    clip: vs.VideoNode, size: tuple[int, int], workers: _Workers, side: int, name: str, report: Report | None
-) -> Steps[tuple[Floats, Floats]]:
-    """Find the person; return the square for each frame, in square pixels of ``size``, and how long ago it was seen."""
-    rate, count = _rate(clip), clip.num_frames
-    shrink = side / max(size)
-    small = _even_at_most(size, shrink, side)
-    looked = np.unique(np.append(np.arange(0, count, max(1, round(rate / _LOOKS_PER_S))), count - 1))
-    node = to_rgb(clip, vs.RGB24, small)
-    progress = Progress(f"looking for people in {name}", len(looked), report)
-    found = yield from _through(node, looked.tolist(), lambda _, frame: workers.people(frame), progress)
-    scale = np.array([size[0] / small[0], size[1] / small[1]] * 2 + [1.0])
-    people = [each * scale for each in found]
+def _boxes(film: _Film, workers: _Workers, side: int) -> Steps[tuple[Floats, Floats]]:
+    """Find the person; return the square for each frame, in square pixels, and how far in time it was last seen."""
+    count = film.clip.num_frames
+    looks = np.unique(np.append(np.arange(0, count, max(1, round(film.rate / _LOOKS_PER_S))), count - 1))
+    node = film.shrunk(side / max(film.size), side)
+    people = yield from _people(film, node, looks, workers)
     if not any(len(each) for each in people):
-        raise PoseReadingError(f"nobody is seen in any frame of {name}; give a clip that shows a person, or keypoints")
-    person = followed(people, looked / rate)
+        raise PoseReadingError(
+            f"nobody is seen in any frame of {film.name}; give a clip that shows a person, or keypoints"
+        )
+    person = followed(people, looks / film.rate)
+    more = _worth_a_look(person, looks)
+    if len(more):
+        people += yield from _people(film, node, more, workers)
+        order = np.argsort(np.append(looks, more))
+        looks, people = np.append(looks, more)[order], [people[k] for k in order]
+        person = followed(people, looks / film.rate)
     seen = person.places >= 0
     if person.more:
-        _log.warning("pose: %s shows more than one person; the largest is followed.", name)
-    cut = between(squares(person.boxes, seen, size), looked, person.torn, count)
-    return cut, _since(np.arange(count) / rate, looked[seen] / rate)
+        _log.warning("pose: %s shows more than one person; the largest is followed.", film.name)
+    cut = between(squares(person.boxes, seen, film.size), looks, person.torn, count)
+    return cut, _since(np.arange(count) / film.rate, looks[seen] / film.rate)
+
+
+def _people(film: _Film, node: vs.VideoNode, frames: NDArray[np.int64], workers: _Workers) -> Steps[list[Floats]]:
+    """Look for people in some frames of the reduced clip; return boxes in square pixels."""
+    progress = Progress(f"looking for people in {film.name}", len(frames), film.report)
+    found = yield from _through(node, frames.tolist(), lambda _, frame: workers.people(frame), progress)
+    scale = np.array([film.size[0] / node.width, film.size[1] / node.height] * 2 + [1.0])
+    return [each * scale for each in found]
+
+
+def _worth_a_look(person: Followed, looks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the frames between two looks where the line between does not do: the person is fast, comes or goes."""
+    seen, boxes = person.places >= 0, person.boxes
+    moved = np.abs(np.diff(boxes, axis=0)).max(1)
+    tall = np.maximum(1.0, np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]))[:-1]
+    doubtful = (moved > _FAR * tall) | (seen[1:] != seen[:-1]) | person.torn
+    spans = [np.arange(looks[k] + 1, looks[k + 1]) for k in np.flatnonzero(doubtful & (seen[1:] | seen[:-1]))]
+    return np.concatenate([np.empty(0, np.int64), *spans])
 
 
 def _since(times: Floats, known: Floats) -> Floats:
@@ -183,41 +234,26 @@ def _since(times: Floats, known: Floats) -> Floats:
     return nearest
 
 
-def _even_at_most(size: tuple[int, int], shrink: float, most: int) -> tuple[int, int]:
-    width, height = (min(most, max(1, round(length * shrink))) for length in size)
-    return width, height
-
-
-def _joints(
-    clip: vs.VideoNode,
-    progressive: vs.VideoNode,
-    cut: Floats,
-    since: Floats,
-    workers: _Workers,
-    side: int,
-    shape: float,
-    name: str,
-    report: Report | None,
-) -> Steps[Keypoints]:
-    """Find the joints in every frame; ``cut`` is the squares."""
-    size = max(1, round(clip.width * shape)), clip.height
+def _joints(film: _Film, cut: Floats, since: Floats, workers: _Workers, side: int) -> Steps[Keypoints]:
+    """Find the joints in every frame; ``cut`` is the squares, ``since`` how far in time the person was last seen."""
+    clip = film.clip
     # So that the square is as large as the network's picture; a smaller one is enlarged when it is cut out.
-    shrink = min(1.0, side / float(cut[0, 2]))
-    small = max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
-    node, inside = to_rgb(progressive, vs.RGB24, small), cut * (small[1] / size[1])
-    progress = Progress(f"finding joints in {name}", clip.num_frames, report)
+    node = film.shrunk(min(1.0, side / float(cut[0, 2])), max(film.size))
+    inside = cut * (node.height / film.size[1])
+    progress = Progress(f"finding joints in {film.name}", clip.num_frames, film.report)
     frames = list(range(clip.num_frames))
     found = yield from _through(node, frames, lambda n, frame: workers.joints(frame, inside[n]), progress)
     points = np.array(found)
-    points[..., 0] *= clip.width / small[0]
-    points[..., 1] *= clip.height / small[1]
-    rate = _rate(clip)
+    points[..., 0] *= clip.width / node.width
+    points[..., 1] *= clip.height / node.height
     seen = ((points[..., 2] >= _SURE).sum(1) >= _JOINTS) & (since <= _NEAR_S)
     if not seen.any():
-        raise PoseReadingError(f"no joints are found in any frame of {name}; give a clip that shows a whole person")
-    points = completed(points, seen, np.arange(len(points)) / rate)
-    exact = Fraction(clip.fps_num, clip.fps_den) if clip.fps_num else None
-    return Keypoints(points, seen, (clip.width, clip.height), exact, shape)
+        raise PoseReadingError(
+            f"no joints are found in any frame of {film.name}; give a clip that shows a whole person"
+        )
+    points = completed(points, seen, np.arange(len(points)) / film.rate)
+    rate = Fraction(clip.fps_num, clip.fps_den) if clip.fps_num else None
+    return Keypoints(points, seen, (clip.width, clip.height), rate, film.shape)
 
 
 def _through(
@@ -241,10 +277,6 @@ def _through(
         results.append(under_way.popleft().result())
         progress.step()
     return results
-
-
-def _rate(clip: vs.VideoNode) -> float:
-    return clip.fps_num / clip.fps_den if clip.fps_num else _USUAL_RATE
 
 
 def awaited[T](steps: Steps[T]) -> T:

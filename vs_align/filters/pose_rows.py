@@ -65,10 +65,11 @@ def pose_measure(
 
 
 class _Source:
-    """See `PoseSource`."""
+    """See `PoseSource`; ``fault`` says why there is no motion, once that is known."""
 
     motion: Motion | None = None
     work: vs.VideoNode | None = None
+    fault: str = ""
 
 
 def _reader(check: Checks, clip: vs.VideoNode, nets: Nets, name: str, source: _Source) -> vs.VideoNode:
@@ -77,11 +78,13 @@ def _reader(check: Checks, clip: vs.VideoNode, nets: Nets, name: str, source: _S
 
     def read() -> Steps[Keypoints]:
         try:
-            return (yield from read_keypoints(clip, nets, name))
+            if not source.fault:
+                return (yield from read_keypoints(clip, nets, name))
         except PoseReadingError as error:
-            fault = str(error)
+            # The next frame that is asked for shall not have all of the clip read again.
+            source.fault = f"{error}."
         # Not in the handler: a message of the frame server's would tell of both.
-        check.value_error(f"{fault}.")
+        check.value_error(source.fault)
 
     def deliver(_: int, found: Keypoints) -> vs.VideoNode:
         source.motion = found.motion

@@ -25,6 +25,7 @@ def one_blas_thread() -> Iterator[None]:
     """Keep BLAS to one thread for as long as any thread is in here; the limit is one for the whole process."""
     with _LOCK:
         if not _INSIDE:
+            _take_over()
             _INSIDE.append(_controller().limit(limits=1, user_api="blas"))
         _INSIDE.append(None)
     try:
@@ -33,4 +34,13 @@ def one_blas_thread() -> Iterator[None]:
         with _LOCK:
             _INSIDE.pop()
             if len(_INSIDE) == 1:
+                _take_over()
                 _INSIDE.pop().restore_original_limits()
+
+
+def _take_over() -> None:
+    """Let this thread set limits: newer versions of threadpoolctl heed the first that does, and no other."""
+    for library in _controller().lib_controllers:
+        release = getattr(library, "clear_controlling_thread", None)
+        if release is not None:
+            release(force=True)

@@ -27,8 +27,8 @@ _AHEAD = _BLOCK * (1 + _SIDE) - 1 - (_BLOCK - 1 - _ASKED[-1])
 _SPAN = _BLOCK * (1 + 2 * _SIDE)
 # What a framing must be by: less than so much of the cost of the one before it, and of that of none at all.
 _BETTER, _WORTH = 0.99, 0.9
-# Blocks of which costs are kept.
-_KNOWN = 256
+# Ref frames and blocks of which costs and framings are kept.
+_KNOWN = 512
 # Frames beyond those needed that stay in the stores, for threads that are a little ahead or behind.
 _SPARE = 32
 
@@ -59,7 +59,7 @@ class Embedding(Measure):
         self._of_ref = Embedded(self.ref, network, around + self.ahead, 1)
         self._costs: FeatureStore[dict[Framing, float]] = FeatureStore(_KNOWN)
         self._chosen: FeatureStore[Framing] = FeatureStore(_KNOWN)
-        self._trying = threading.Lock()
+        self._trying = [threading.Lock() for _ in _ASKED]
 
     def told(self, window: Callable[[int], Frames]) -> None:
         """See `Measure.told`."""
@@ -144,21 +144,35 @@ class Embedding(Measure):
         assert self._window is not None
         first = block * _BLOCK
         asked = [first + k for k in _ASKED if first + k < self.ref.num_frames]
-        if not all(self._knows(n, framings) for n in asked):
+        costs = self._costs.held(asked)
+        if not all(framing in costs.get(n, ()) for n in asked for framing in framings):
             pictures = yield from self._of_ref.pictures(asked)
             rows = []
             for n in asked:
                 rows.append((yield from self._of_clip.rows(self._window(n))))
-            # One thread does a frame, and those that come later another one, or wait and find it done.
+            costs = {}
+            # Two threads do a frame each; one that comes later waits and finds it done.
             for wait in (False, True):
                 for n, candidates, lock in zip(asked, rows, self._trying, strict=False):
-                    if lock.acquire(blocking=wait):
-                        with contextlib.closing(_Held(lock)):
-                            self._try(n, pictures, candidates, framings)
+                    if n not in costs and lock.acquire(blocking=wait):
+                        try:
+                            costs[n] = self._costs_of(n, pictures, candidates, framings)
+                        finally:
+                            lock.release()
         sums = np.zeros(len(framings))
-        for costs in self._costs.held(asked).values():
-            sums += [costs[framing] for framing in framings]
-        return sums.tolist()
+        for n in asked:
+            sums += [costs[n][framing] for framing in framings]
+        return [float(cost) for cost in sums]
+
+    def _costs_of(
+        self, n: int, pictures: Pictures, rows: NDArray[np.float32], framings: Sequence[Framing]
+    ) -> dict[Framing, float]:
+        """Return what is known of ref's frame ``n``, with some framings added. Call with the frame's lock held."""
+        costs = self._costs.held([n]).get(n, {})
+        if not all(framing in costs for framing in framings):
+            costs = dict(zip(framings, self._nearest(n, pictures, rows, framings), strict=True)) | costs
+            self._costs.keep(n, costs)
+        return costs
 
     def _nearest(
         self, n: int, pictures: Pictures, rows: NDArray[np.float32], framings: Sequence[Framing]

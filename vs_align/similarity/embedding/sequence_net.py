@@ -97,7 +97,7 @@ class SequenceNet(nn.Module):
     @property
     def context(self) -> int:
         """Frames on each side that an embedding should know; 0: it is of its frame alone."""
-        return self.sizes.length // 2 if self.sizes.layers else 0
+        return self.sizes.length // 2 if self.sizes.layers or self.sizes.centred else 0
 
     def forward(self, frames: Tensor, valid: Tensor) -> Tensor:
         """Return the embeddings of sequences.
@@ -139,7 +139,7 @@ class SequenceNet(nn.Module):
         return made * valid[..., None]
 
     def _in_sequence(self, tokens: Tensor, valid: Tensor) -> Tensor:
-        # Enlarged (Vaswani et al., "Attention Is All You Need", 2017), or places would say more than what is seen there.
+        # Enlarged (Vaswani et al., "Attention Is All You Need", 2017): places would say more than what is seen there.
         tokens = (tokens * math.sqrt(self.sizes.width) + self._places(valid)) * valid[..., None]
         # A sequence of padding alone would have nothing to look at.
         hidden = ~valid & valid.any(1, keepdim=True)

@@ -25,7 +25,7 @@ class Sampler:
 
     count: int
     stretch: float = 1.5
-    overlap: float = 0.5
+    overlap: float = 0.2
 
     def views(self, frames: int, rng: np.random.Generator) -> tuple[Numbers, Numbers]:
         """Return the frame numbers of both views, each rising, from 0 to ``frames`` - 1.

@@ -65,7 +65,7 @@ class SequenceConfig(RunConfig):
     projection: int = number(128, least=2)
     length: int = number(80, least=2)
     stretch: float = number(1.5, least=1, most=100)
-    overlap: float = number(0.5, least=0, most=1)
+    overlap: float = number(0.2, least=0, most=1)
     variance: float = number(10.0, least=1e-3)
     temperature: float = number(0.1, least=1e-4)
     warm_up: int = number(0, least=0)
