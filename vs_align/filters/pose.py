@@ -26,8 +26,9 @@ def pose(
 ) -> Keypoints:
     """Find where a person's joints are in every frame of a clip.
 
-    The clip is read from beginning to end, twice: people are looked for six times a second, the largest one is followed
-    and cut out of every frame, in a square of one size for the whole clip, and a second network finds its joints there.
+    The clip is read from beginning to end, twice: people are looked for six times a second, more often where they
+    are fast; the largest one is followed and cut out of every frame, in a square of one size for the whole clip, and a
+    second network finds its joints there.
     A second person who walks through does not draw it away; that there was one is logged once. It can be interrupted.
 
     Args:
