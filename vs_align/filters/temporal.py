@@ -168,16 +168,12 @@ def temporal(
     posed = check_pose(check, by_pose, keypoints, ref_keypoints, mirror)
     tr, modes = check_mode(check, mode, tr, lag, penalty)
     check_fallback(check, fallback, modes)
-    options = check_options(
-        check, precision, similarity, engine, device, backend, batch_size, shortlist, weights, model
+    options = replace(
+        check_options(check, precision, similarity, engine, device, backend, batch_size, shortlist, weights, model),
+        pose=posed,
     )
-    options = replace(options, pose=posed)
     rates = check_rates(check, clip_num, clip_den, ref_num, ref_den)
-    found, to_be_written = check_alignment(check, alignment, tr, modes, clip, ref)
-    if to_be_written is not None:
-        modes = replace(modes, keep=saver(check, to_be_written, clip, ref, options.similarity, geometry))
-    if tr is None and modes.mode is Mode.DTW and found is None:
-        check_matrix(check, clip, ref, 3 if modes.keep else 1, _MOST_HELD_BYTES)
+    found, modes = _known_or_kept(check, alignment, tr, modes, clip, ref, options.similarity, geometry)
     plan = Plan(
         clip_length=clip.num_frames,
         fallback=fallback,
@@ -189,6 +185,25 @@ def temporal(
     )
     build = _Build(check, plan, clip, ref, out, geometry)
     return build.searched(modes, options) if found is None else build.known(found)
+
+
+def _known_or_kept(
+    check: Checks,
+    alignment: object,
+    tr: int | None,
+    modes: ModeOptions,
+    clip: vs.VideoNode,
+    ref: vs.VideoNode,
+    similarity: Similarity,
+    geometry: Geometry | None,
+) -> tuple[Alignment | None, ModeOptions]:
+    """Return the alignment that is to be shown, if there is one, else the mode with what to keep of its search."""
+    found, to_be_written = check_alignment(check, alignment, tr, modes, clip, ref)
+    if to_be_written is not None:
+        modes = replace(modes, keep=saver(check, to_be_written, clip, ref, similarity, geometry))
+    if tr is None and modes.mode is Mode.DTW and found is None:
+        check_matrix(check, clip, ref, 3 if modes.keep else 1, _MOST_HELD_BYTES)
+    return found, modes
 
 
 @dataclass(frozen=True, slots=True)
