@@ -14,7 +14,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 from vs_align import cli  # noqa: E402
 from vs_align.models import ModelError  # noqa: E402
-from vs_align.similarity.embedding import backbones, sequence_net  # noqa: E402
+from vs_align.similarity.embedding import backbones, files, sequence_net  # noqa: E402
 from vs_align.similarity.embedding.sequence_net import SequenceNet, SequenceSizes  # noqa: E402
 from vs_align.train.configs import ConfigError, from_dict, read  # noqa: E402
 from vs_align.train.embedding.entry import CONFIGS  # noqa: E402
@@ -154,9 +154,9 @@ def test_weights_that_do_not_fit_are_one_line(films, tmp_path, capsys):
     begin = train(tmp_path, films, "--begin", given)
     assert f"there is no embedding file at {given}" in refused(capsys, *begin)
     given.write_bytes(b"no weights")
-    assert "cannot be read as weights" in refused(capsys, *begin)
+    assert "cannot be read as a safetensors file" in refused(capsys, *begin)
     save_file({"x": torch.zeros(1)}, given, {"format": "something"})
-    assert "holds other weights than a sequence network's" in refused(capsys, *begin)
+    assert "is no embedding network" in refused(capsys, *begin)
     sequence_net.save(given, SequenceNet(SequenceSizes(**{**_plain(SIZES), "hidden": 9}), trained="all"))
     assert "a network of other sizes" in refused(capsys, *begin)
     assert cli.main(train(tmp_path, films)) == 0
@@ -178,9 +178,9 @@ def test_what_cannot_be_evaluated_is_one_line(films, tmp_path, capsys):
     assert "no file pouring_val*" in refused(capsys, "evaluate", net, films, "--dataset", "pouring")
     tensors = dict(SequenceNet(SIZES, trained="all").state_dict())
     head = {
-        "format": sequence_net.FORMAT,
+        "format": files.FORMAT,
         "kind": sequence_net.KIND,
-        "version": "1",
+        "version": files.VERSION,
         "config": json.dumps(_plain(SIZES)),
     }
     for changed, says in (

@@ -13,19 +13,19 @@ import os
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...models import ModelError, load_metadata, load_state_dict
+from ...models import ModelError, load_state_dict
 from .backbones import TRAINED, Backbone, make_backbone
+from .files import FORMAT, VERSION, header
 from .frame_norm import FrameNorm
 
-__all__ = ["FORMAT", "KIND", "VERSION", "SequenceNet", "SequenceSizes", "load", "save"]
+__all__ = ["KIND", "SequenceNet", "SequenceSizes", "load", "save"]
 
-FORMAT, KIND, VERSION = "vs_align embedding", "sequence", "1"
-"""What a file says of itself. The version changes when the same numbers would mean another network."""
+KIND = "sequence"
+"""What a file says of itself, beside format and version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +205,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Se
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"there is no embedding file at {path}: give the path of an existing file")
-    net = _described(path, load_metadata(path))
+    net = _described(path)
     tensors = load_state_dict(path)
     wanted = {name: tensor.shape for name, tensor in net.state_dict().items()}
     if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
@@ -217,23 +217,18 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Se
     return net
 
 
-def _described(path: Path, metadata: dict[str, str]) -> SequenceNet:
-    """Return a network as a file's metadata describes it."""
-    if metadata.get("format") != FORMAT or metadata.get("kind") != KIND:
+def _described(path: Path) -> SequenceNet:
+    """Return a network as a file describes it."""
+    said = header(path)
+    if said.kind != KIND:
         raise ModelError(
             f"{path} holds other weights than a sequence network's: give a file of vs-align train embedding"
         )
-    if metadata.get("version") != VERSION:
-        raise ModelError(
-            f"{path} is of version {str(metadata.get('version'))[:20]!r}, and this vs_align reads version {VERSION!r}: "
-            "give weights that were trained with it"
-        )
     try:
-        config: dict[str, Any] = json.loads(metadata["config"])
         # First weights must not move the script's own random numbers.
         with torch.random.fork_rng(devices=[]):
-            return SequenceNet(SequenceSizes(**config), trained="none")
-    except (KeyError, TypeError, ValueError, RuntimeError) as fault:
+            return SequenceNet(SequenceSizes(**said.config), trained="none")
+    except (TypeError, ValueError, RuntimeError) as fault:
         if isinstance(fault, ModelError):
             raise
         raise ModelError(f"{path} does not describe a network that this vs_align knows: give another file") from fault
