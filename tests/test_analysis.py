@@ -289,7 +289,11 @@ def test_a_film_cut_in_two_places(crf):
 
 @needs_footage
 @pytest.mark.parametrize(
-    ("crop", "without_geometry"), [((4.8, 3.6, 470.4, 352.8), 0.95), ((24, 0, 456, 342), 0.5)], ids=["zoom", "crop"]
+    ("crop", "without_geometry"),
+    [
+        pytest.param((4.8, 3.6, 470.4, 352.8), 0.95, id="zoom", marks=pytest.mark.slow),
+        pytest.param((24, 0, 456, 342), 0.5, id="crop"),
+    ],
 )
 def test_a_zoom_or_a_crop_is_found_and_undone(crop, without_geometry):
     source = footage("real/sam2_01_dog.mp4", 480, 360, frames=slice(0, 150))

@@ -158,7 +158,7 @@ def test_frames_that_clip_lacks_have_no_match():
 
 
 @needs_footage
-@pytest.mark.parametrize("crf", [None, 23])
+@pytest.mark.parametrize("crf", [None, pytest.param(23, marks=pytest.mark.slow)])
 def test_fades_and_titles_are_cut_to_the_frame(crf):
     """Title cards and fades, hardly anything that moves; two cuts, one of them in a still."""
     source = footage("real/psd_testvideo.mp4", 480, 270, frames=slice(0, 600))

@@ -381,8 +381,18 @@ def test_on_a_terminal_bars_are_drawn_and_taken_away(capsys, monkeypatch):
     ("clip", "ref", "says"),
     [
         # What the footage's own list says was measured.
-        ("intel_one-by-one-person-detection.mp4", "intel_preview_one-by-one-person-detection.gif", "230 frames late"),
-        ("moviepy_big_buck_bunny_0_30.webm", "moviepy_doc_example2.mp4", "120 frames late"),
+        pytest.param(
+            "intel_one-by-one-person-detection.mp4",
+            "intel_preview_one-by-one-person-detection.gif",
+            "230 frames late",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "moviepy_big_buck_bunny_0_30.webm",
+            "moviepy_doc_example2.mp4",
+            "120 frames late",
+            marks=pytest.mark.slow,
+        ),
         ("vmaf_Seeking_10_288_375.mp4", "vmaf_Seeking_30_480_1050.mp4", "none; so for 100 %"),
         ("webrtc_chrome.webm", "webrtc_chrome.mp4", "none; so for"),
     ],

@@ -295,7 +295,7 @@ OF_OURS = {
 }
 
 # Documents whose commands take long, and are much like those of another.
-SLOW = ("docs/batch.md", "docs/uses/cameras.md", "docs/uses/two-releases.md")
+SLOW = ("docs/batch.md", "docs/command-line.md", "docs/uses/cameras.md", "docs/uses/two-releases.md")
 
 
 def slowly(name: str):

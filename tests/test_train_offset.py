@@ -122,6 +122,7 @@ def test_evidence_finds_offsets_and_says_how_sure_it_is(cut):
     assert np.mean(strangers) < 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["logistic", "svm", "mlp"])
 def test_each_fit_learns_and_its_file_says_the_same(kind, cut, tmp_path):
     config = OffsetConfig(kind=kind, length=LENGTH, side=48, layers=(64, 32), epochs=8, strengths=(0.1, 10.0))
@@ -134,6 +135,7 @@ def test_each_fit_learns_and_its_file_says_the_same(kind, cut, tmp_path):
     assert [loaded.offset(pair.sight) for pair in known[:20]] == [made.offset(pair.sight) for pair in known[:20]]
 
 
+@pytest.mark.slow
 def test_what_numpy_says_is_what_scikit_learn_says(cut):
     from sklearn.linear_model import LogisticRegression
 
