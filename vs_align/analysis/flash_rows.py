@@ -1,6 +1,5 @@
 """The row features of a camera: read once, and kept on disk by what the file holds."""
 
-import hashlib
 import logging
 import tempfile
 import zipfile
@@ -16,6 +15,7 @@ from ..flashes import RowFeatures, row_brightness
 from ..frames import plane
 from ..models import cache_folder
 from .cameras import Camera
+from .file_key import file_key
 from .geometry import luma
 from .reading import Progress, Report, in_order
 
@@ -31,8 +31,6 @@ _VERSION = 1
 _STEPS = 256
 # A row of more rows than this tells nothing more of when a flash was.
 _MOST_ROWS = 1080
-# Of a file, so many pieces of so many bytes, its beginning and its end among them.
-_PIECES, _PIECE_BYTES = 16, 1 << 16
 
 
 def row_features(camera: Camera, cache: bool, report: Report | None = None) -> RowFeatures:
@@ -117,19 +115,14 @@ class _Stamps:
 
 
 def _place(camera: Camera) -> Path | None:
-    """Return where a file's features are kept: size, time of change and samples of its content say which file it is."""
+    """Return where a file's features are kept."""
     path = cast(Path, camera.path)
     try:
-        about = path.stat()
-        key = hashlib.sha256(f"{_VERSION} {about.st_size} {about.st_mtime_ns} {camera.clip.num_frames} ".encode())
-        with path.open("rb") as file:
-            for start in np.linspace(0, max(0, about.st_size - _PIECE_BYTES), _PIECES).astype(np.int64).tolist():
-                file.seek(start)
-                key.update(file.read(_PIECE_BYTES))
+        key = file_key(path, f"{_VERSION} {camera.clip.num_frames}")
     except OSError as error:
         _log.info("the rows of %s are not kept: %s.", path, error.strerror)
         return None
-    return cache_folder() / "flashes" / f"{key.hexdigest()[:40]}.npz"
+    return cache_folder() / "flashes" / f"{key}.npz"
 
 
 def _load(kept: Path, camera: Camera) -> tuple[NDArray[np.uint16], Floats] | None:

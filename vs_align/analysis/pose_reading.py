@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +25,7 @@ from ..frames import planes, to_rgb
 from ..models import ModelError, cache_folder
 from ..poses.following import Followed, between, completed, followed, squares
 from ..similarity.requests import Steps, requests
+from .file_key import file_key
 from .keypoints import Keypoints, pixel_shape
 from .pose_nets import DETECTORS, POSE_NETS, Detector, PoseNet, cut_out, load_detector, load_pose_net, net_file
 from .pose_store import PoseFileError, read
@@ -50,8 +51,6 @@ _WORKERS = max(1, min(4, os.cpu_count() or 1))
 _JOINTS, _SURE = 5, 0.25
 # How far a frame may be from one in which the detector saw the person.
 _NEAR_S = 0.75
-# Of a file, so many pieces of so many bytes tell it from others, its beginning and its end among them.
-_PIECES, _PIECE_BYTES = 16, 1 << 16
 
 
 class PoseReadingError(ValueError):
@@ -325,20 +324,10 @@ def kept_keypoints(path: Path | None, key: str, make: Callable[[], Keypoints]) -
 
 
 def _place(path: Path, key: str) -> Path | None:
-    """Return where a file's keypoints are kept: size, time of change and samples of its content say which it is."""
+    """Return where a file's keypoints are kept."""
     try:
-        about = path.stat()
-        told = hashlib.sha256(f"{_VERSION} {key} {about.st_size} {about.st_mtime_ns} ".encode())
-        for piece in _pieces(path, about.st_size):
-            told.update(piece)
+        told = file_key(path, f"{_VERSION} {key}")
     except OSError as error:
         _log.info("the keypoints of %s are not kept: %s.", path, error.strerror)
         return None
-    return cache_folder() / "poses" / f"{told.hexdigest()[:40]}.npz"
-
-
-def _pieces(path: Path, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        for start in np.linspace(0, max(0, size - _PIECE_BYTES), _PIECES).astype(np.int64).tolist():
-            file.seek(start)
-            yield file.read(_PIECE_BYTES)
+    return cache_folder() / "poses" / f"{told}.npz"
