@@ -1,5 +1,7 @@
 """Several processes that train one network, started by torchrun; or one."""
 
+import gc
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,10 +73,14 @@ def ranks(device: str | None) -> Iterator[Ranks]:
         return
     if where.type == "cuda":
         torch.cuda.set_device(where)
+    # DDP imports this, whose functions have the group of that moment as a default. Kept so, the group would outlive
+    # its end below, and its threads the interpreter, which then aborts now and again. Now there is none to keep.
+    importlib.import_module("torch.distributed.nn")
     distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
     try:
         yield Ranks(int(os.environ["RANK"]), count, where)
     finally:
+        gc.collect()  # Networks that were shared refer to themselves, and to the group.
         distributed.destroy_process_group()
 
 
