@@ -109,7 +109,7 @@ def change(file, tmp_path, says=None, arrays=None):
     ("says", "arrays", "fault"),
     [
         ({"format": "vs_align embedding"}, {}, "is no predictor of offsets: give a file that vs-align train"),
-        ({"version": "2"}, {}, "is of version '2', and this vs_align reads 1: update"),
+        ({"version": "1"}, {}, "is of version '1', and this vs_align reads 2: update"),
         ({"kind": "oracle"}, {}, "damaged .*'oracle' is not known"),
         ({"length": "many"}, {}, "damaged"),
         ({"length": "900"}, {}, "damaged .*passages of 900 frames"),

@@ -121,6 +121,17 @@ def test_offsets_that_too_few_frames_overlap_at_are_not_answered():
     assert abs(EVIDENCE["structure"].blend(short)) <= 8
 
 
+def test_an_account_that_sees_noise_alone_hardly_speaks():
+    """A still scene's measure is noise: it must not outvote the light, which finds the offset."""
+    rng = np.random.default_rng(3)
+    lights = light(60 + 9, 5)
+    noise = Sight(rng.random((60, 60)), lights[:60], lights[9:] + rng.normal(0, 0.1, (60, 8, 12)))
+    measure, *changes = noise.profiles
+    assert measure.max() < 0.5 < max(each.max() for each in changes)
+    assert EVIDENCE["structure"].blend(noise) == -9
+    assert (noise.profiles[np.isfinite(noise.profiles)] >= 0).all()
+
+
 @given(st.integers(-REACH, REACH), st.floats(0, 1), st.integers(1, 6))
 @settings(deadline=None, max_examples=60)
 def test_passages_that_agree_are_surer_than_one(offset, probability, count):

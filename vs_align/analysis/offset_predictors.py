@@ -27,7 +27,7 @@ __all__ = ["FORMAT", "KINDS", "VERSION", "PredictorError", "TrainedPredictor"]
 
 type Arrays = Mapping[str, NDArray[Any]]
 
-FORMAT, VERSION = "vs_align offset predictor", 1
+FORMAT, VERSION = "vs_align offset predictor", 2
 KINDS = ("blend", "logistic", "svm", "mlp", "cnn")
 _CONVOLUTIONS = 4
 _MOST_LAYERS = 16
@@ -69,7 +69,8 @@ class TrainedPredictor:
             raise PredictorError(f"{path} is no predictor of offsets: give a file that vs-align train offset made.")
         if says.get("version") != str(VERSION):
             raise PredictorError(
-                f"{path} is of version {says.get('version')!r}, and this vs_align reads {VERSION}: update vs_align."
+                f"{path} is of version {says.get('version')!r}, and this vs_align reads {VERSION}: update vs_align, or "
+                "make it anew with vs-align train offset."
             )
         try:
             return cls._checked(arrays, says)

@@ -63,17 +63,19 @@ class Sight:
     def profiles(self) -> Floats:
         """How alike the passages are at each offset, by several accounts.
 
-        Shape (6, 2 * REACH + 1), in deviations over all offsets, larger is more alike; minus infinity where too few
-        frames overlap. The accounts are the measure; how much moves, wherever in the picture, which is all that
-        cameras across from each other share; and changes of light against its mean in time over some frames around,
-        which another viewpoint, crop or grade leaves much as it was, in cells from coarse to fine.
+        Shape (6, 2 * REACH + 1), 0 and up, larger is more alike; minus infinity where too few frames overlap. The unit
+        is a deviation over all pairs of frames, so that an account which tells frames apart speaks up, and one that
+        sees nothing but noise, as all do in a still scene, hardly does; what is less alike than usual counts as usual.
+        The accounts are the measure; how much moves, wherever in the picture, which is all that cameras across from
+        each other share; and changes of light against its mean in time over some frames around, which another
+        viewpoint, crop or grade leaves much as it was, in cells from fine to coarse.
         """
         moving = (_movement(light) for light in (self.ref_light, self.clip_light))
         found = [profile(self.distances), profile(_apart(*moving))]
         for rows, columns, around in _LIGHT_CHANNELS:
             ref, clip = (_changes(light, rows, columns, around) for light in (self.ref_light, self.clip_light))
             found.append(profile(_apart(ref, clip)))
-        return np.array([_standard(each) for each in found])
+        return np.array([np.where(np.isfinite(each), np.maximum(-each, 0.0), -np.inf) for each in found])
 
 
 def similarity_matrix(distances: Floats) -> Floats:
@@ -211,16 +213,6 @@ def _nearest(distances: Floats) -> NDArray[np.int64]:
 def _rounded(value: float) -> int:
     """Round to a whole offset within reach, halves towards 0."""
     return int(np.clip(np.sign(value) * np.ceil(abs(value) - 0.5), -REACH, REACH))
-
-
-def _standard(values: Floats) -> Floats:
-    """Return values turned round, so that larger is more alike, in deviations; zeros where they say nothing."""
-    told = np.isfinite(values)
-    if not told.any():
-        return np.zeros(len(values))
-    spread = float(values[told].std())
-    centred = (values[told].mean() - np.where(told, values, 0.0)) / (spread if spread > 1e-9 else np.inf)
-    return np.where(told, centred, -np.inf)
 
 
 def _apart(ref: Floats, clip: Floats) -> Floats:
