@@ -1,9 +1,10 @@
 """Two people in step: how often a person is found, how far frames are off, and how fast it is.
 
-    python benchmarks/pose.py [--footage ../shared/footage] [--only made clips warped cameras speed]
+    python benchmarks/pose.py [--footage ../shared/footage] [--only made sides clips warped cameras speed]
 
 ``made``: skeletons with known time warps (rests, speeds of 0.6 to 1.6, another body, noise of 3 % of the body's height,
-10 % of joints missing, a larger second person who walks through). ``clips``: frames with a person. ``warped``: films
+10 % of joints missing, a larger second person who walks through). ``sides``: the same without the walker, in space and
+seen from some degrees apart, noise of 1.5 %. ``clips``: frames with a person. ``warped``: films
 beside copies of themselves with changing speed, cropped by 12 to 27 % in width and 5 % in height; errors in clip
 frames, DTW beside pad and stretch. ``cameras``: two cameras on one scene, whose offset is presumed to be 0. ``speed``:
 `vs_align.pose` of a file, cold and from the cache, with the CPU seconds that a frame takes. The networks' files are
@@ -65,6 +66,19 @@ def made(_: Path) -> Iterator[str]:
         every.append(np.abs(found.frame - pair.truth))
         worst = max(worst, float(np.quantile(every[-1], 0.95)))
     yield f"{PAIRS} made pairs          {summary(np.concatenate(every))}   worst pair's 95 % {worst:.2f}"
+
+
+def sides(_: Path) -> Iterator[str]:
+    """Made pairs seen from two sides, by `analyse` with keypoints given."""
+    for degrees in (0, 20, 40, 60):
+        every = []
+        for seed in range(PAIRS):
+            pair = pose_scenes.sides(seed, degrees)
+            clip, ref = pair.clip, pair.ref
+            films = [vs.core.std.BlankClip(None, 64, 48, vs.GRAY8, len(k), 25, 1, keep=True) for k in (clip, ref)]
+            found = vs_align.analyse(*films, similarity="pose", keypoints=clip, ref_keypoints=ref)
+            every.append(np.abs(found.frame - pair.truth))
+        yield f"{degrees} degrees apart      {summary(np.concatenate(every))}"
 
 
 def clips(footage: Path) -> Iterator[str]:
@@ -140,7 +154,7 @@ def speed(footage: Path) -> Iterator[str]:
             del os.environ["VS_ALIGN_CACHE"]
 
 
-PARTS = {"made": made, "clips": clips, "warped": warped, "cameras": cameras, "speed": speed}
+PARTS = {"made": made, "sides": sides, "clips": clips, "warped": warped, "cameras": cameras, "speed": speed}
 
 
 def main() -> None:

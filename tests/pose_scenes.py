@@ -90,6 +90,58 @@ def pair(seed: int, length: int = 200) -> Pair:
     return Pair(spoiled(clip, rng), spoiled(ref, rng), truth)
 
 
+def turn(axis: str, angle: np.ndarray) -> np.ndarray:
+    """Rotations about an axis, "x" across, "y" down or "z" away, shape (T, 3, 3)."""
+    first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
+    out = np.tile(np.eye(3), (len(angle), 1, 1))
+    out[:, first, first] = out[:, second, second] = np.cos(angle)
+    out[:, second, first] = np.sin(angle)
+    out[:, first, second] = -out[:, second, first]
+    return out
+
+
+def whole_body(seed: int, times: np.ndarray, body: dict[str, float]) -> np.ndarray:
+    """Where a person's joints are in space at some times in s, in body heights, shape (T, 17, 3)."""
+    rng = np.random.default_rng(seed)
+
+    def sway(size: float) -> np.ndarray:
+        return smooth(rng, times, size)
+
+    trunk = turn("z", sway(0.15)) @ turn("x", sway(0.2)) @ turn("y", sway(0.3))
+    points = np.zeros((len(times), 17, 3))
+    hips = np.stack([sway(0.1), sway(0.05), sway(0.1)], -1)
+    neck = hips - body["trunk"] * trunk[..., 1]
+    points[:, :5] = (neck - 0.12 * trunk[..., 1])[:, None]
+    for side, sign in ((0, 1), (1, -1)):
+        points[:, 5 + side] = neck + sign * body["shoulder"] * trunk[..., 0]
+        points[:, 11 + side] = hips + sign * body["hip"] * trunk[..., 0]
+        upper = trunk @ turn("z", -sign * (0.5 + np.abs(sway(0.7)))) @ turn("x", sway(0.6))
+        lower = upper @ turn("x", -0.1 - np.abs(sway(1.0))) @ turn("y", sway(0.4))
+        thigh = turn("z", -sign * (0.12 + np.abs(sway(0.25)))) @ turn("x", -np.abs(sway(0.5)))
+        shank = thigh @ turn("x", np.abs(sway(0.6)))
+        for first, limb, way in ((5, "arm", upper), (7, "hand", lower), (11, "thigh", thigh), (13, "shank", shank)):
+            points[:, first + 2 + side] = points[:, first + side] + body[limb] * way[..., 1]
+    return points
+
+
+def filmed(places: np.ndarray, degrees: float) -> np.ndarray:
+    """The keypoints that a camera four body heights away sees, turned about the person by some degrees."""
+    seen = places @ turn("y", np.radians([degrees]))[0].T
+    pixels = 400 * 4 * seen[..., :2] / (4 + seen[..., 2:]) + 500
+    return np.concatenate([pixels, np.ones((*seen.shape[:2], 1))], -1)
+
+
+def sides(seed: int, degrees: float, length: int = 200) -> Pair:
+    """A pair as `pair` makes it, but in space, and seen from so many degrees apart; noise of 1.5 %."""
+    rng = np.random.default_rng(5000 + seed)
+    truth = warp(rng, length)
+    clip = whole_body(seed, np.arange(int(np.ceil(truth[-1])) + 1) / RATE, BODY)
+    ref = whole_body(seed, truth / RATE, other_body(rng))
+    first = rng.uniform(-20, 20)
+    clip, ref = filmed(clip, first), filmed(ref, first + degrees)
+    return Pair(spoiled(clip, rng, 0.015), spoiled(ref, rng, 0.015), truth)
+
+
 def passed_by(points: np.ndarray, seed: int) -> list[dict]:
     """COCO results of the same with a second, larger person who walks through, listed first where both are there."""
     rng = np.random.default_rng(2000 + seed)

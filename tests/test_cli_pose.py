@@ -94,6 +94,37 @@ def test_both_people_are_of_one_size_whatever_they_were(shown):
     assert 0.4 * SIDE < left < 0.8 * SIDE
 
 
+def test_people_of_whom_little_is_sure_and_no_size_is_known_are_shown(pair, tmp_path):
+    points = np.load(pair / "clip.npy") * [1, 1, 0.3]
+    points[..., 2] = np.minimum(points[..., 2], 0.18)
+    np.save(tmp_path / "weak.npy", points)
+    vs_align.Keypoints.load(tmp_path / "weak.npy").save(tmp_path / "weak.npz")
+    files = ["--keypoints", tmp_path / "weak.npz", "--ref-keypoints", pair / "ref.npy"]
+    assert run("pose", pair / "clip.mp4", pair / "ref.mp4", tmp_path / "out.mp4", *files, "--quiet") == 0
+    assert len(pictures(tmp_path / "out.mp4")) == len(TRUTH)
+
+
+def test_people_who_never_show_the_same_joints_are_said_to(pair, tmp_path, capsys):
+    for name, arm in (("clip", [5, 7, 9]), ("ref", [6, 8, 10])):
+        points = np.zeros_like(np.load(pair / f"{name}.npy"))
+        points[:, arm] = np.load(pair / f"{name}.npy")[:, arm]
+        np.save(tmp_path / f"{name}.npy", points)
+    assert run("pose", pair / "clip.mp4", pair / "ref.mp4", tmp_path / "out.mp4", *given(tmp_path)) == 0
+    assert "0 % of B's frames: at no moment do both show the same joints" in capsys.readouterr().out
+
+
+def test_the_longest_text_stays_over_its_picture(pair):
+    points = vs_align.Keypoints(np.load(pair / "ref.npy"), np.ones(len(TRUTH), bool), (256, 256))
+    blank = vs.core.std.BlankClip(None, 64, 48, vs.GRAY8, len(TRUTH), 25, 1)
+    found = vs_align.analyse(blank, blank, similarity="pose", keypoints=points, ref_keypoints=points)
+    view = pose_preview._View.of(points)
+    texts = [f"{side} {joint}" for joint in ("shoulder", "elbow", "knee", "waist", "hip") for side in ("left", "right")]
+    for k in range(len(texts) - 2):
+        page = np.zeros((STRIP + SIDE + CURVE, 2 * SIDE + 8, 3), np.uint8)
+        pose_preview._Page(found, view, view, False)._write(page, 20, 20, [(text, 108.0) for text in texts[k : k + 3]])
+        assert page[:STRIP, : SIDE - 8].any() and not page[:STRIP, SIDE - 8 : SIDE + 8].any()
+
+
 def test_the_cursor_goes_along_the_curve(shown):
     strips = [picture[STRIP + SIDE + 60 :].min(2).mean(0) for picture in shown]
     places = [int(strip.argmax()) for strip in strips]

@@ -37,6 +37,13 @@ def test_a_larger_person_who_walks_through_does_not_draw_it_away() -> None:
     assert more and (places >= 0).all()
 
 
+@pytest.mark.parametrize("step_s", [1.001, 2.0])
+def test_frames_more_than_a_second_apart_are_of_one_person(step_s: float) -> None:
+    # Twelve, each after some in which nobody was looked for.
+    frames = [np.array([box(100 + n)]) if n % 5 == 0 else np.empty((0, 5)) for n in range(60)]
+    assert np.flatnonzero(followed(frames, np.arange(60) * step_s / 5).places >= 0).tolist() == list(range(0, 60, 5))
+
+
 def test_somebody_who_stays_and_is_larger_is_gone_over_to() -> None:
     frames = [[box(100)]] * 12 + [[box(100), box(500, tall=300, wide=110)]] * 60
     found = followed([np.array(each) for each in frames], times(72))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import vapoursynth as vs
 from helpers import Requests, props, values
-from pose_scenes import RATE, Pair, pair, passed_by, performance, spoiled
+from pose_scenes import RATE, Pair, pair, passed_by, performance, sides, spoiled
 
 import vs_align
 from vs_align.analysis import coco
@@ -48,6 +48,21 @@ def test_made_pairs_are_within_a_frame_and_three() -> None:
     assert np.median(every) <= 1
     assert np.quantile(every, 0.95) <= 3
     assert np.mean(others) < 0.01
+
+
+@pytest.mark.parametrize("way", [aligned, by_path])
+def test_people_seen_from_two_sides_are_put_in_step(way) -> None:
+    errors = [np.abs(way(made) - made.truth) for made in (sides(seed, 40) for seed in range(6))]
+    every = np.concatenate(errors)
+    assert np.median(every) <= 3
+    assert np.quantile(every, 0.95) <= 20
+
+
+def test_what_leaving_the_even_pace_costs_can_be_said_by_hand() -> None:
+    made = sides(5, 40)
+    given = [by_path(made, **options) for options in ({}, {"penalty": 0.05}, {"penalty": 5.0})]
+    holds = [int((np.diff(frames) == 0).sum()) for frames in given]
+    assert holds[1] > holds[0] > holds[2]
 
 
 @pytest.mark.parametrize("seed", [0, 7])

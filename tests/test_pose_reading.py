@@ -1,12 +1,13 @@
 """Keypoints read out of clips: how people are found, cut out and put back, with networks that need no file."""
 
 import logging
+import time
 
 import numpy as np
 import pytest
 import vapoursynth as vs
 from helpers import Requests, one_line, values
-from pose_nets import Detector, nets, painted
+from pose_nets import Detector, Joints, nets, painted
 from pose_scenes import RATE, pair, performance
 
 import vs_align
@@ -146,6 +147,23 @@ def test_many_frames_at_once_are_one_reading(monkeypatch: pytest.MonkeyPatch) ->
     assert [future.result().props["AlignFrame"] for future in futures] == list(reversed(range(30)))
     # Every fourth frame and the last, of both clips.
     assert len(looks) == 2 * len({*range(0, 30, 4), 29})
+
+
+def test_two_clips_read_at_once_never_use_one_network_twice_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, busy, twice = Joints.joints, set(), []
+
+    def joints(self: Joints, picture: np.ndarray) -> np.ndarray:
+        twice.extend({id(self)} & busy)
+        busy.add(id(self))
+        # Long enough for the other clip's threads to come.
+        time.sleep(0.002)
+        busy.discard(id(self))
+        return found(self, picture)
+
+    monkeypatch.setattr(Joints, "joints", joints)
+    clip, ref = painted(person(60), SIZE), painted(person(60, seed=4), SIZE)
+    vs_align.temporal(clip, ref, similarity="pose", mode="dtw", tr=None).get_frame(0)
+    assert not twice
 
 
 def test_results_of_a_file_are_kept_and_taken_from_there(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

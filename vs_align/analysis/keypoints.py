@@ -1,6 +1,6 @@
 """`Keypoints`: where a person's joints are in every frame of a clip, read, loaded or made elsewhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from os import PathLike, fspath
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ..checks import Checks, shown
 from ..poses.angles import joint_angles
 from ..poses.following import completed
-from ..poses.motion import Motion
+from ..poses.motion import LEAST, Motion
 from ..poses.skeleton import POINTS
 from . import coco, pose_store
-from .pose_store import PoseFileError
+from .pose_store import FARTHEST, OVER, PoseFileError
 
 __all__ = ["Keypoints", "pixel_shape"]
 
@@ -25,6 +25,8 @@ type Floats = NDArray[np.float64]
 
 _SHAPE = f"(frames, {POINTS}, 3): x, y and confidence"
 _USUAL_RATE = 25.0
+# Shares of the picture reach from 0 to 1, and a little beyond where a joint is outside it.
+_BESIDE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,18 @@ class Keypoints:
             check.value_error(
                 f"{name} has {len(found)} frames and {clip_name} {clip.num_frames}; give those of this clip."
             )
-        return found
+        told = found._told(clip)
+        _check_of_use(check, told, name)
+        return told
+
+    def _told(self, clip: vs.VideoNode) -> "Keypoints":
+        """Return the same with what the clip says in the place of what is unknown."""
+        if self.rate is not None and all(self.size):
+            return self
+        size, rate, shape = _facts(clip)
+        if all(self.size):
+            size, shape = self.size, self.pixel_shape
+        return replace(self, size=size, rate=self.rate or rate, pixel_shape=shape)
 
     @classmethod
     def _read(cls, check: Checks, path: Path, clip: vs.VideoNode | None) -> "Keypoints":
@@ -126,7 +139,7 @@ class Keypoints:
             check.value_error(f"{path.name} is refused: {error}.")
         if clip is not None and len(found) != clip.num_frames:
             check.value_error(f"{path.name} is refused: it has {len(found)} frames, the clip {clip.num_frames}.")
-        return found
+        return found if clip is None else found._told(clip)
 
     @classmethod
     def _of_coco(cls, document: object, clip: vs.VideoNode | None) -> "Keypoints":
@@ -138,20 +151,37 @@ class Keypoints:
     @classmethod
     def _of_array(cls, check: Checks, value: object, clip: vs.VideoNode | None, name: str) -> "Keypoints":
         try:
-            points = np.array(value, np.float64)
-        except (TypeError, ValueError):
+            given = np.asarray(value)
+            points = given.astype(np.float64) if given.dtype.kind in "biufO" else None
+        except (TypeError, ValueError, OverflowError):
+            points = None
+        if points is None:
             check.value_error(f"{name} must hold numbers, shape {_SHAPE}.")
         if points.ndim != 3 or points.shape[1:] != (POINTS, 3):
             check.value_error(f"{name} must have shape {_SHAPE}, not {points.shape}.")
         missing = ~np.isfinite(points).all(-1)
         points[missing] = 0.0
-        if len(points) and (points[..., 2].min() < 0 or points[..., 2].max() > 1):
+        if len(points) and np.abs(points).max() > FARTHEST:
+            check.value_error(f"{name} must have x and y in pixels, not {shown(float(np.abs(points).max()))}.")
+        if len(points) and (points[..., 2].min() < -OVER or points[..., 2].max() > 1 + OVER):
             worst = points[..., 2].flat[np.abs(points[..., 2] - 0.5).argmax()]
             check.value_error(f"{name} must have confidences of 0 to 1 in its last column, not {shown(float(worst))}.")
+        points[..., 2] = points[..., 2].clip(0, 1)
         if not points[..., 2].any():
             check.value_error(f"{name} shows no joint in any frame; all confidences are 0.")
         size, rate, shape = _facts(clip)
         return cls(*_completed(points, rate), size, rate, shape)
+
+
+def _check_of_use(check: Checks, found: Keypoints, name: str) -> None:
+    """Refuse keypoints of which nothing can be compared, or with x and y that are no pixels."""
+    there = found.points[found.points[..., 2] > 0]
+    if len(there) and there[:, :2].min() >= -_BESIDE and there[:, :2].max() <= 1 + _BESIDE:
+        check.value_error(f"{name} has x and y as shares of the picture; multiply them by its width and height.")
+    if not found.motion.sure.any():
+        check.value_error(
+            f"{name} shows no angle in any frame; it takes three joints of a limb, each {LEAST} sure or more."
+        )
 
 
 def _completed(points: Floats, rate: Fraction | None) -> tuple[Floats, NDArray[np.bool_]]:

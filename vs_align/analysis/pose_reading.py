@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from queue import SimpleQueue
@@ -38,7 +38,7 @@ type Floats = NDArray[np.float64]
 _log = logging.getLogger("vs_align")
 
 # Changed whenever other keypoints are found.
-_VERSION = 1
+_VERSION = 2
 # The detector looks so often in a second; between, the box is on the line.
 _LOOKS_PER_S = 6
 # In every frame where a side of the box moves farther between two looks, in the box's longer sides.
@@ -65,11 +65,17 @@ class Nets:
         detector: finds people.
         joints: the same network of joints several times, since each does one thing at a time.
         key: what tells them from others.
+        free: those of ``joints`` that nobody uses, of all clips that are read at the same time.
     """
 
     detector: Detector
     joints: tuple[PoseNet, ...]
     key: str
+    free: SimpleQueue[PoseNet] = field(default_factory=SimpleQueue, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for net in self.joints:
+            self.free.put(net)
 
     @classmethod
     def of(cls, check: Checks, detector: str | os.PathLike[str], model: str | os.PathLike[str]) -> "Nets":
@@ -94,10 +100,7 @@ class _Workers:
     """Threads that run networks, each result handed out in the order of the frames."""
 
     def __init__(self, nets: Nets) -> None:
-        self._detector = nets.detector
-        self._free: SimpleQueue[PoseNet] = SimpleQueue()
-        for net in nets.joints:
-            self._free.put(net)
+        self._detector, self._free = nets.detector, nets.free
         self._threads = ThreadPoolExecutor(len(nets.joints))
 
     def people(self, frame: vs.VideoFrame) -> Future[Floats]:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import zipfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +12,14 @@ from numpy.typing import NDArray
 from ..poses.skeleton import POINTS
 from .store import write_bytes, write_text
 
-__all__ = ["Contents", "PoseFileError", "read", "read_array", "write"]
+__all__ = ["FARTHEST", "OVER", "Contents", "PoseFileError", "read", "read_array", "write"]
 
 type Floats = NDArray[np.float64]
+
+FARTHEST = 1e9
+"""Pixels beyond which no joint is."""
+OVER = 0.25
+"""What the height of a network's heat map, where that is said to be how sure a joint is, may be below 0 or above 1."""
 
 _FORMAT, _VERSION = "vs_align keypoints", 1
 _DAMAGED = "it is cut off or holds no keypoints"
@@ -87,9 +91,9 @@ def read_array(path: Path) -> NDArray[Any]:
     """
     content = io.BytesIO(path.read_bytes())
     try:
-        array: NDArray[Any] = np.load(content, allow_pickle=False)
-    except (ValueError, EOFError):
-        raise PoseFileError("it is cut off or no array of NumPy's") from None
+        array: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
+    except Exception as fault:  # a damaged file fails in a dozen ways, few of them documented
+        raise PoseFileError("it is cut off or no array of NumPy's") from fault
     return array
 
 
@@ -98,8 +102,8 @@ def _of_npz(content: bytes) -> tuple[dict[str, Any], Floats, Floats]:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             head = json.loads(str(file["head"]))
             points, seen = (file[name].astype(np.float64) for name in ("points", "seen"))
-    except (ValueError, KeyError, EOFError, OSError, AttributeError, zipfile.BadZipFile):
-        raise PoseFileError(_DAMAGED) from None
+    except Exception as fault:  # as above
+        raise PoseFileError(_DAMAGED) from fault
     if not isinstance(head, dict) or head.get("format") != _FORMAT:
         raise PoseFileError(_DAMAGED)
     return head, points, seen
@@ -112,7 +116,7 @@ def _contents(head: dict[str, Any], points: Floats, seen: Floats) -> Contents:
         raise PoseFileError(f"its keypoints must have shape (frames, {POINTS}, 3), not {points.shape}")
     if seen.shape != points.shape[:1] or not np.isin(seen, (0, 1)).all():
         raise PoseFileError("seen must be 0 or 1 for each of its frames")
-    if not np.isfinite(points).all() or points[..., 2].min() < 0 or points[..., 2].max() > 1:
+    if not (np.abs(points) <= FARTHEST).all() or points[..., 2].min() < 0 or points[..., 2].max() > 1:
         raise PoseFileError("its keypoints must be finite, with confidences of 0 to 1")
     return Contents(points, seen.astype(bool), *_facts(head))
 

@@ -129,9 +129,15 @@ class _IndexLog:
 
 def _in_thread(work: Callable[[], vs.VideoNode]) -> vs.VideoNode:
     """Do a plugin's work in a thread, so that Ctrl-C is heard meanwhile."""
-    executor = ThreadPoolExecutor(1)
+    executor, environment = ThreadPoolExecutor(1), vs.get_current_environment()
+
+    def within() -> vs.VideoNode:
+        # In a script that vspipe runs, a thread of its own has no core.
+        with environment.use():
+            return work()
+
     try:
-        result = executor.submit(work)
+        result = executor.submit(within)
         # In steps, since waiting without end hears no Ctrl-C on Windows.
         while not result.done():
             wait([result], 0.1)

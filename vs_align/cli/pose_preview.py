@@ -25,6 +25,8 @@ type Colour = tuple[int, int, int]
 # person has.
 _SIDE, _GAP, _STRIP, _CURVE = 640, 8, 72, 120
 _PERSON = 0.62
+# A row that is made to fit may come out a little wider, since letters come in whole sizes.
+_SPARE = 32
 _WIDTH, _HEIGHT = 2 * _SIDE + _GAP, _STRIP + _SIDE + _CURVE
 # Joints that are marked: so many at most, which differ by so many degrees at least, and are so sure.
 _MARKED, _DIFFERENT, _SURE = 3, 15.0, 0.2
@@ -86,6 +88,8 @@ class _View:
         points = steadied(keypoints.points, rate)
         points[..., 0] *= keypoints.pixel_shape
         there = points[..., 2] >= _SURE
+        if not (there.any(1) & keypoints.seen).any():
+            there = points[..., 2] > 0
         told = np.where(there[..., None], points[..., :2], np.nan)
         shown = there.any(1) & keypoints.seen
         low, high = np.nanmin(told[shown], 1), np.nanmax(told[shown], 1)
@@ -158,7 +162,7 @@ class _Page:
     def _write(self, page: Canvas, n: int, m: int, worst: list[tuple[str, float]]) -> None:
         found = self._found
         says = ",  ".join(f"{name} {degrees:.0f} deg" for name, degrees in worst)
-        left, right = page[:_STRIP, :_SIDE], page[:_STRIP, _SIDE + _GAP :]
+        left, right = page[:_STRIP, : _SIDE - _SPARE], page[:_STRIP, _SIDE + _GAP : -_SPARE]
         write_row(left, 0, f"ref    frame {n}", WHITE)
         write_row(left, 1, says and f"most different: {says}", heat(worst[0][1]) if worst else GREY)
         if found.frame[n] < 0:

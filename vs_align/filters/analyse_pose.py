@@ -21,7 +21,7 @@ from ..matching.paths import Band, Penalties, Steps
 from ..poses.motion import Comparison, Motion
 from .pose import DETECTOR, MODEL
 from .pose_rows import PoseOptions
-from .walk import costs_of
+from .walk import costs_of, even_pace
 
 __all__ = ["aligned_poses", "pose_distances"]
 
@@ -33,8 +33,6 @@ _WHOLE = 4_000_000
 _REACH = 200
 # A difference of angles, in degrees, that says nothing.
 _FLOOR = 1.0
-# What holding and skipping cost, as a share of the distance of frames that match; as in `vs_align.temporal`.
-_PENALTY = 0.05
 
 
 def aligned_poses(
@@ -93,16 +91,15 @@ def pose_distances(
 
 
 def _path(compared: Distances) -> Frames:
-    """Return the path through all rows, which holds and skips where that is worth a small share of a match's distance.
+    """Return the path through all rows, as even as the rows are doubtful.
 
     Where nothing can be compared any frame will do.
     """
     costs = [costs_of(row) for row in compared.rows]
     lowest = np.array([each.lowest for each in costs])
-    told = lowest[np.isfinite(lowest)]
-    much = _PENALTY * float(np.median(told)) if len(told) else 0.0
-    penalties = Penalties(hold=much, skip=much, free=compared.free)
     rows, band = np.array([each.row for each in costs]), compared.band
+    much = even_pace(rows, lowest)
+    penalties = Penalties(hold=much, skip=much, free=compared.free)
     return dtw(rows, band=band, steps=Steps.FRAMES, penalties=penalties, open_begin=True, open_end=True).clip
 
 

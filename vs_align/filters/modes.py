@@ -37,12 +37,13 @@ _ROWS = 64
 class ModeOptions:
     """Which mode, and how it is run; see `vs_align.temporal`. ``lag`` is 0 where a mode has none.
 
-    ``keep`` is given the path of the whole clip, where that is what is looked for.
+    ``penalty`` is None where the rows say how much it is. ``keep`` is given the path of the whole clip, where that is
+    what is looked for.
     """
 
     mode: Mode
     lag: int
-    penalty: float
+    penalty: float | None
     keep: Keep | None = None
 
 

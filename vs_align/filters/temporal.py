@@ -126,7 +126,8 @@ def temporal(
         lag: for "dtw": the path goes over the windows of so many ref frames before and after each, 0 and up; 40 where
             not given. From ref's length on it is the path of the whole clip.
         penalty: for "dtw": what holding a frame and leaving out frames costs the path each time, 0 and up, as a share
-            of the usual distance of matching frames (median over the windows of the smallest); 0.05 where not given.
+            of the usual distance of matching frames (median over the windows of the smallest); 0.05 where not given,
+            and for "pose" the more, the less matches stand out.
         geometry: how clip's picture lies in ref's, as `vs_align.analyse` finds it (``found.geometry``): frames are
             compared under it, on what both have in common, and clip and ref may then differ in size. The output frames
             are not changed by it.
@@ -167,6 +168,8 @@ def temporal(
     check_clips(check, clip, ref, out, fallback, geometry, by_pose)
     posed = check_pose(check, by_pose, keypoints, ref_keypoints, mirror)
     tr, modes = check_mode(check, mode, tr, lag, penalty)
+    if by_pose and penalty is None:
+        modes = replace(modes, penalty=None)
     check_fallback(check, fallback, modes)
     options = replace(
         check_options(check, precision, similarity, engine, device, backend, batch_size, shortlist, weights, model),

@@ -10,10 +10,13 @@ from ..matching.dtw import dtw
 from ..matching.paths import Penalties, Steps
 from .scores import Candidates
 
-__all__ = ["Costs", "Walk", "costs_of"]
+__all__ = ["Costs", "Walk", "costs_of", "even_pace"]
 
 type Floats = NDArray[np.float64]
 
+# What holding and leaving out cost at least, as a share of the distance of frames that match, and from how many
+# distances the usual one is told, where the rows say how much it is.
+_LEAST, _ENOUGH = 0.05, 4_000_000
 # Rows may be held in single precision.
 _MOST = float(np.finfo(np.float32).max)
 
@@ -43,6 +46,27 @@ def costs_of(values: Floats) -> Costs:
     return Costs(np.where(finite, values, min(2 * told.max(), _MOST)), float(told.min()))
 
 
+def even_pace(rows: NDArray[np.floating], lowest: Floats) -> float:
+    """Return what holding a frame and leaving out frames should cost a path where the rows themselves say how much.
+
+    It is the distance of frames that match, times the share of the usual distance that is left in a match, in squares
+    as variances are shared out. Where a match stands out from other pairs nearly nothing is left; where it hardly does
+    (two people seen from two sides), the rows tell little, and an even pace is likelier than the steps that every small
+    difference would be worth.
+
+    Args:
+        rows: what `costs_of` makes of the rows, shape (R, width).
+        lowest: likewise, shape (R,).
+    """
+    told = np.isfinite(lowest)
+    if not told.any():
+        return 0.0
+    step = max(1, rows.size // _ENOUGH)
+    match, some = float(np.median(lowest[told])), rows[::step][told[::step]]
+    usual = float(np.median(some)) if some.size else 0.0
+    return match * max(_LEAST, min(1.0, match / usual) ** 2 if usual > 0 else 0.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
     """How a path goes through rows of scores.
@@ -51,10 +75,11 @@ class Walk:
         candidates: where the rows' pixels are.
         penalty: what holding clip or leaving out frames of it costs, as a share of what distances are where frames
             match: the median, over the rows, of the smallest. Where that is 0, in clean copies, it costs nothing.
+            None: as `even_pace` says.
     """
 
     candidates: Candidates
-    penalty: float
+    penalty: float | None
 
     def path(self, first: int, rows: NDArray[np.floating], lowest: Floats) -> NDArray[np.int64]:
         """Find the path through all rows at once, both ends open.
@@ -73,8 +98,7 @@ class Walk:
         count = next((k for k in range(len(rows)) if not len(self.candidates.window(first + k))), len(rows))
         if not count:
             return frames
-        told = lowest[:count][np.isfinite(lowest[:count])]
-        much = self.penalty * float(np.median(told)) if len(told) else 0.0
+        much = self._penalty(rows[:count], lowest[:count])
         rate = self.candidates.rates.ratio
         penalties = Penalties(hold=much, skip=much, free=(int(rate), -int(-rate // 1)))
         # Without tr a row is all of clip; a band as wide would be copied.
@@ -84,3 +108,9 @@ class Walk:
         )  # fmt: skip
         frames[:count] = path.clip
         return frames
+
+    def _penalty(self, rows: NDArray[np.floating], lowest: Floats) -> float:
+        if self.penalty is None:
+            return even_pace(rows, lowest)
+        told = lowest[np.isfinite(lowest)]
+        return self.penalty * float(np.median(told)) if len(told) else 0.0

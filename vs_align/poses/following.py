@@ -17,6 +17,8 @@ type Another = Callable[[int, int, float], Floats]
 # What going on as somebody else costs, in seconds with the largest person; for how long a person may be out of sight
 # and still be looked for where they were; and how long a frame counts at most.
 _JUMP_S, _MEMORY_S, _LONGEST_S = 1.2, 1.0, 0.5
+# And at least so many of the usual steps from one frame with people to the next, as in a clip of slow rate.
+_STEPS = 1.5
 # How far somebody may be from where they were, in their own heights: at once, and in a second; twice that is another.
 _NOISE, _FAST = 0.06, 3.0
 # How much larger or smaller somebody may look at once, as a logarithm; and how much more is another.
@@ -85,6 +87,7 @@ def _best_way(every: list[Floats], times_s: Floats, another: Another) -> list[in
     """Return the box of each frame on the best way; -1 where it has none."""
     side = [_sides(found) for found in every]
     largest = max(float(s.max()) for s in side if len(s))
+    memory_s = max(_MEMORY_S, _STEPS * _usual_step(every, times_s))
     lasting = np.minimum(np.diff(times_s, append=times_s[-1] + _LONGEST_S), _LONGEST_S)
     # Of each frame with people: the best sum up to each, counted from what passing over all would cost, and who is
     # before them on that way.
@@ -95,7 +98,7 @@ def _best_way(every: list[Floats], times_s: Floats, another: Another) -> list[in
     for n, found in enumerate(every):
         if not len(found):
             continue
-        while oldest < len(told) and times_s[told[oldest]] < times_s[n] - _MEMORY_S:
+        while oldest < len(told) and times_s[told[oldest]] < times_s[n] - memory_s:
             top = int(sums[told[oldest]].argmax())
             if sums[told[oldest]][top] > record:
                 record, holder = float(sums[told[oldest]][top]), (told[oldest], top)
@@ -111,6 +114,12 @@ def _best_way(every: list[Floats], times_s: Floats, another: Another) -> list[in
         sums[n], before[n] = total + lasting[n] * (1 + found[:, 4] * side[n] / largest), source
         told.append(n)
     return _walked_back(sums, before, len(every))
+
+
+def _usual_step(every: list[Floats], times_s: Floats) -> float:
+    """Return the usual time from one frame that shows people to the next."""
+    steps = np.diff(times_s[[n for n, found in enumerate(every) if len(found)]])
+    return float(np.median(steps)) if len(steps) else 0.0
 
 
 def _some(frames: list[int]) -> list[int]:

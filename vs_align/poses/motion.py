@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from .angles import circular_difference, joint_angles, mean_of, mirrored_angles
 
-__all__ = ["Comparison", "Motion", "differences", "steadied"]
+__all__ = ["LEAST", "Comparison", "Motion", "differences", "steadied"]
 
 type Floats = NDArray[np.float64]
 
 # Keypoints are averaged over so long, and distances, since a pose alone does not say which way it is changing.
 _STEADY_S, _COMPARED_S = 0.12, 0.4
-# An angle that is less sure is none.
-_LEAST = 0.15
+LEAST = 0.15
+"""An angle that is less sure is none."""
 # Frames per second of a clip that says none.
 _USUAL_RATE = 25.0
 # Rows that stay, beyond those that one frame needs, for threads that are a little ahead or behind.
@@ -41,7 +41,7 @@ class Motion:
     def of(cls, points: Floats, rate: float, pixel_shape: float = 1.0) -> "Motion":
         """Return the motion of keypoints, shape (T, 17, 3), made steady first."""
         degrees, sure = joint_angles(steadied(points, rate or _USUAL_RATE), pixel_shape)
-        return cls(degrees, np.where(sure < _LEAST, 0.0, sure), rate)
+        return cls(degrees, np.where(sure < LEAST, 0.0, sure), rate)
 
     @cached_property
     def mirrored(self) -> "Motion":

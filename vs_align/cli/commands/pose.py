@@ -129,10 +129,12 @@ def _report(
         f"{source.path.name:<16} {len(points)} frames, a person in {100 * points.seen.mean():.0f} % of them"
         for source, points in ((clip, keypoints), (ref, ref_keypoints))
     ]
-    first, last = (int(found.frame[matched][k]) for k in (0, -1)) if matched.any() else (0, 0)
-    lines.append(f"{'matched':<16} {100 * matched.mean():.0f} % of B's frames, with A's {first} to {last}")
-    if matched.any():
-        score = found.score[matched]
+    share = f"{'matched':<16} {100 * matched.mean():.0f} % of B's frames"
+    if not matched.any():
+        lines.append(f"{share}: at no moment do both show the same joints")
+    else:
+        frames, score = found.frame[matched], found.score[matched]
+        lines.append(f"{share}, with A's {frames[0]} to {frames[-1]}")
         lines.append(f"{'cost':<16} {np.median(score):.1f} degrees, at most {score.max():.1f}")
     return "\n".join(lines)
 
