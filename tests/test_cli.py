@@ -195,6 +195,15 @@ def test_a_cache_that_cannot_be_made_is_said_and_no_fault(files, tmp_path, capsy
     assert "67 frames" in said.out
 
 
+def test_two_films_that_have_nothing_in_common_are_doubtful(files, tmp_path, capsys):
+    other = write(tmp_path / "other.mkv", [np.roll(scene(seed=9)(3 * n)[::-1], 7 * n, 1) for n in range(60)])
+    assert run("analyse", files[0], other) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("clip ") and said.err.splitlines()[-1].startswith("doubtful: ")
+    assert run("analyse", *files[:2]) == 0
+    assert "doubtful" not in capsys.readouterr().err
+
+
 def test_a_variable_frame_rate_is_said(files, tmp_path, capsys):
     times = [40 * n + (400 if n > 20 else 0) for n in range(60)]
     varied = write(tmp_path / "varied.mkv", [scene()(n) for n in range(60)], rate=25, times=times)
@@ -209,12 +218,14 @@ def test_a_variable_frame_rate_is_said(files, tmp_path, capsys):
 # ---------------------------------------------------------------- all commands
 
 
+@pytest.mark.parametrize("columns", [60, 80, 200])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_fits_a_screen_and_has_an_example(command, capsys):
+def test_help_fits_a_screen_and_has_an_example(command, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
     assert run(command, "--help") == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
-    assert len(lines) <= 40 and max(map(len, lines)) <= 120
+    assert len(lines) <= 40 and max(map(len, lines)) <= min(max(columns, 80), 110)
     assert f"\n  vs-align {command}" in out
 
 
@@ -233,7 +244,7 @@ def test_every_command_that_is_documented_is_understood(page):
     assert lines
     for line in lines:
         try:
-            Parser.of_all_commands().parse_args(shlex.split(line))
+            Parser.of_all_commands().read(shlex.split(line))
         except SystemExit as left:
             assert left.code == 0, line
 

@@ -288,6 +288,11 @@ def test_a_gpu_that_is_not_there_is_refused(inputs, capsys, monkeypatch):
     refused(capsys, "analyse", "needs an NVIDIA GPU")
 
 
+def test_an_option_that_is_unknown_is_said_by_the_command(capsys):
+    assert run("offset", "a", "b", "--arround", "3") == 2
+    refused(capsys, "offset", "unrecognized arguments: --arround 3; see vs-align offset --help")
+
+
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["analyse"], ["analyse", "one"], ["preview", "a", "b"]])
 def test_arguments_that_are_missing_are_one_line(arguments, capsys):
     assert run(*arguments) == 2

@@ -19,6 +19,7 @@ from cli_files import read, run, scene, times_ms, write
 import vs_align
 from vs_align.cli.batch import run as batch_run
 from vs_align.cli.batch.made import Made
+from vs_align.cli.batch.pairs import read_pairs
 from vs_align.cli.batch.pool import Pool
 from vs_align.cli.batch.team import Team
 
@@ -91,13 +92,18 @@ def states(out: Path) -> dict[str, list[str]]:
             "line 3 has 1 values.*line 4 has no ref.*line 5",
         ),
         (["clip,ref", "a.mkv,b.mkv", "", "a.mkv,b.mkv"], "line 4 repeats line 2"),
-        (["clip,ref", "a.mkv,b.mkv", "a.mkv,c.mkv"], "lines 2 and 3 would both write a.csv"),
+        (["clip,ref", "a.mkv,b.mkv", "a.mkv,c.mkv"], "lines 2 and 3 both have the name 'a'"),
         (["clip,ref,name,out", "a,b,x,v.mkv", "a,c,y,V.mkv"], "lines 2 and 3 would both write v.mkv"),
         (["clip,ref,name", "a.mkv,b.mkv,../x"], "line 2 has the name '../x'"),
         (["clip,ref,out", "a.mkv,b.mkv,../x.mkv"], "line 2 has out '../x.mkv'"),
         (["clip,ref,tr", "a.mkv,b.mkv,5", "c.mkv,b.mkv,many"], "line 3: --tr: must be a whole number"),
         (["clip,ref,similarity", "a.mkv,b.mkv,ssim"], "line 2: --similarity"),
         (["clip,ref", '"a.mkv,b.mkv'], "is no CSV file"),
+        (["clip,ref", "a,b.mkv,c.mkv"], "line 2 has 3 values for 2 columns .*double quotes"),
+        (["clip,ref,name", "a,b,batch"], "line 2 would write batch.json"),
+        (["clip,ref,name,out", "a,b,x,Summary.csv"], "line 2 would write summary.csv"),
+        (["clip,ref,name", "a,b,con.1", f"a,c,{'x' * 201}"], "line 2 has the name 'con.1'.*line 3 has the name 'xxx"),
+        (["clip,ref,out", "a,b,nul/v.mkv"], "line 2 has out 'nul/v.mkv'"),
     ],
 )
 def test_a_malformed_list_is_refused_with_the_numbers_of_its_lines(lines, says, tmp_path, capsys):
@@ -106,6 +112,37 @@ def test_a_malformed_list_is_refused_with_the_numbers_of_its_lines(lines, says, 
     assert said.out == "" and said.err.startswith("vs-align batch: ") and said.err.count("\n") == 1, said.err
     assert re.search(says, said.err), said.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty; name a list of pairs"),
+        ("clip,ref\nfilm é.mkv,b.mkv\n".encode("cp1252"), r"not in UTF-8 \(line 2\)"),
+        pytest.param(
+            rb"""clip,ref
+C:\films\a.mkv,b.mkv
+""",
+            r"line 2 has clip 'C:\\films\\a.mkv', a path as Windows",
+            marks=needs_posix,
+        ),
+    ],
+)
+def test_a_list_from_elsewhere_is_refused_with_what_to_do(content, says, tmp_path, capsys):
+    (tmp_path / "pairs.csv").write_bytes(content)
+    assert run("batch", tmp_path / "pairs.csv", "--out-dir", tmp_path / "out") == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and re.search(says, said.err), said.err
+
+
+def test_lists_of_spreadsheets_are_read(tmp_path):
+    for mark, separator, end in (("", ",", "\n"), ("\ufeff", ";", "\r\n"), ("", "\t", "\n")):
+        rows = (["clip", "ref", "tr"], ["a, b; c.mkv", "d.mkv", "5"])
+        lines = (separator.join(f'"{value}"' for value in row) + end for row in rows)
+        (tmp_path / "pairs.csv").write_bytes((mark + "".join(lines)).encode())
+        [pair] = read_pairs(tmp_path / "pairs.csv")
+        assert (pair.line, pair.clip, pair.ref) == (2, tmp_path / "a, b; c.mkv", tmp_path / "d.mkv")
+        assert (pair.name, dict(pair.options)) == ("a, b; c", {"tr": "5"})
 
 
 @pytest.mark.parametrize(
@@ -118,13 +155,14 @@ def test_a_malformed_list_is_refused_with_the_numbers_of_its_lines(lines, says, 
         (["--match", "window", "--clip-rate", "25"], "or neither"),
         (["--render", "--codec", "nonesuch"], "no encoder named nonesuch"),
         (["--scheduler", "nowhere"], "must be an address"),
+        (["--crf", "20"], "--crf is for the videos that --render writes; pass both"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, says, pairs, tmp_path, capsys):
     assert run("batch", pairs / "pairs.csv", "--out-dir", tmp_path / "out", *options) == 2
     said = capsys.readouterr()
     assert said.out == "" and re.search(says, said.err), said.err
-    assert said.err.splitlines()[-1].startswith("vs-align batch: ")
+    assert said.err.startswith("vs-align batch: ") and said.err.count("\n") == 1
 
 
 def test_files_of_others_are_not_overwritten(pairs, tmp_path, capsys):
@@ -133,7 +171,7 @@ def test_files_of_others_are_not_overwritten(pairs, tmp_path, capsys):
         out.mkdir()
         (out / name).write_text("mine")
         assert run("batch", pairs / "pairs.csv", "--out-dir", out) == 2
-        assert name in capsys.readouterr().err
+        assert re.search(rf"{re.escape(name)}.*pass --force", capsys.readouterr().err)
         assert {path.name for path in out.iterdir()} == {name} and (out / name).read_text() == "mine"
     out = tmp_path / "third"
     out.mkdir()
@@ -141,6 +179,15 @@ def test_files_of_others_are_not_overwritten(pairs, tmp_path, capsys):
     one = listed(tmp_path, ["clip,ref,name", f"{pairs}/clip0.mkv,{pairs}/ref0.mkv,pair0"])
     assert run("batch", one, "--out-dir", out) == 2
     assert "pair0 failed" in capsys.readouterr().err and (out / "pair0.json").read_text() == "mine"
+
+
+def test_a_record_that_is_none_is_put_aside_by_force(pairs, tmp_path):
+    one = listed(tmp_path, ["clip,ref,name", f"{pairs}/missing.mkv,{pairs}/ref0.mkv,pair0"])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "batch.json").write_text('{"format": "vs_align ba')
+    assert run("batch", one, "--out-dir", out) == 2 and not (out / "summary.csv").exists()
+    assert run("batch", one, "--out-dir", out, "--force") == 2 and states(out) == {"FAILED": ["pair0"]}
 
 
 def test_two_batches_do_not_work_in_one_folder(pairs, tmp_path, capsys):
@@ -345,6 +392,8 @@ if __name__ == "__main__":
     out = tmp_path / "out"
     arguments = ["batch", str(tmp_path / "pairs.csv"), "--out-dir", str(out), "--jobs", "2", "--render"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    (tmp_path / "scratch").mkdir()
+    pipes["env"] = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, start_new_session=True, **pipes)
     while not list(out.glob(".vs_align-batch/*/pair*")):
         time.sleep(0.02)
@@ -364,3 +413,4 @@ if __name__ == "__main__":
     while _living(process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert _living(process.pid) == []
+    assert list((tmp_path / "scratch").iterdir()) == []

@@ -1,15 +1,26 @@
 """Parts of ``vs-align batch``: the record of what is made, and the account of workers."""
 
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import vapoursynth as vs
 
 pytest.importorskip("av")
 
+import av
+from cli_files import scene, write
+
+from vs_align.cli.batch.course import State
 from vs_align.cli.batch.made import Made, sha256
 from vs_align.cli.batch.pool import Job, Pool
+from vs_align.cli.batch.run import Batch
+from vs_align.cli.batch.summary import shown
+from vs_align.cli.batch.window import Join
 from vs_align.cli.batch.work import OUTCOME, Outcome
+from vs_align.cli.console import Console, Level
 
 # ---------------------------------------------------------------- the record
 
@@ -29,6 +40,74 @@ def test_what_is_whole_and_of_the_same_is_there_and_nothing_else_is(tmp_path):
         assert not Made(tmp_path).has("a/table", "key")
     (tmp_path / "a.json").unlink()
     assert not Made(tmp_path).has("a/table", "key")
+
+
+# ---------------------------------------------------------------- chunks put together
+
+
+@pytest.mark.skipif(not hasattr(vs.core, "bs"), reason="needs BestSource")
+@pytest.mark.parametrize("times", [None, [0, 40, 120, 160, 240, 300]])
+def test_joined_pictures_last_until_the_next_and_no_longer(times, tmp_path):
+    pictures = [scene()(n) for n in range(6)]
+    ref = write(tmp_path / "ref.mkv", pictures, rate=25, times=times)
+    parts = []
+    for first in (0, 3):
+        folder = tmp_path / f"{first}"
+        folder.mkdir()
+        write(folder / "part.mkv", pictures[first : first + 3], rate=25, codec="libx264")
+        (folder / "rows.csv").write_text("")
+        parts.append((folder, first))
+    Join(ref, parts, "a.csv", "a.mkv", ".mkv", None).run(tmp_path, Console(Level.QUIET))
+    with av.open(str(tmp_path / "a.mkv")) as file:
+        packets = [packet for packet in file.demux(video=0) if packet.size]
+    lasting = [[round(1000 * float(n * p.time_base)) for n in (p.pts, p.duration)] for p in packets]
+    wanted = times or [40 * n for n in range(6)]
+    after = [*wanted[1:], 2 * wanted[5] - wanted[4]]
+    assert sorted(lasting) == [[at, end - at] for at, end in zip(wanted, after, strict=True)]
+
+
+# ---------------------------------------------------------------- what is said
+
+
+def test_what_every_chunk_notes_is_said_once_for_each_pair(tmp_path, capsys):
+    courses = [
+        SimpleNamespace(pair=SimpleNamespace(name=name), state=State.WAITING, on=lambda *_: []) for name in ("a", "b")
+    ]
+    batch = Batch(courses, tmp_path, Console(Level.USUAL))
+    for n, name in enumerate("aabba"):
+        folder = tmp_path / f"{n}"
+        outcome = Outcome(facts={}, files={}, notes=["film.mkv is odd.", f"{folder}/x.mkv: done."])
+        batch._done(Job(name, f"chunk {n}", None), outcome, folder)
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("pairs: ")]
+    notes = ["film.mkv is odd.", f"...{os.sep}x.mkv: done."]
+    assert [line.replace("/", os.sep) for line in lines] == [f"{name}: {note}" for name in "ab" for note in notes]
+
+
+def test_the_table_stands_in_columns_whatever_names_are_written_in():
+    empty = dict.fromkeys(
+        ("state", "matched", "offset_frames", "speed", "passages", "confidence", "video", "reason"), ""
+    )
+    rows = [{**empty, "name": name, "table": "result"} for name in ("film", "e\u0301te\u0301", "\u6620\u753b")]
+    # In letters; in columns all are the same.
+    head, *places = (line.index("result") for line in shown(rows).splitlines())
+    assert [place - head for place in places] == [0, 2, -2]
+
+
+def test_what_cannot_be_kept_is_said_with_its_place(tmp_path):
+    reasons = []
+
+    def on(job: Job, outcome: Outcome, folder: Path) -> list[Job]:
+        reasons.append(outcome.reason)
+        if outcome.reason is None:
+            (tmp_path / "new").write_text("result")
+            (tmp_path / "new").replace(tmp_path / "there")
+        return []
+
+    (tmp_path / "there").mkdir()
+    course = SimpleNamespace(pair=SimpleNamespace(name="a"), state=State.WAITING, on=on)
+    batch = Batch([course], tmp_path, Console(Level.QUIET))
+    batch._done(Job("a", "path", None), Outcome(facts={}, files={}, notes=[]), tmp_path)
+    assert reasons[1].startswith(f"its result cannot be kept as {tmp_path / 'there'} (")
 
 
 # ---------------------------------------------------------------- the account of workers

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def section(text: str, title: str) -> dict[str, str]:
     part = re.search(rf"^{title}\n((?:  .*\n)*)", text, re.MULTILINE)
     assert part, text
-    return {line[2:15].strip(): line[16:] for line in part[1].splitlines()}
+    return {line[2:16].strip(): line[17:] for line in part[1].splitlines()}
 
 
 def test_versions_are_those_that_are_loaded(capsys):
@@ -44,7 +44,8 @@ class Missing(MetaPathFinder):
 sys.meta_path.insert(0, Missing())
 import importlib.util
 find = importlib.util.find_spec
-hidden = {"rich", "av", "torch", "matplotlib", "timm", "pyiqa", "safetensors", "tensorboard"}
+hidden = {"rich", "av", "torch", "matplotlib", "timm", "pyiqa", "tensorboard"}
+hidden |= {"distributed", "onnxruntime", "ai_edge_litert"}
 importlib.util.find_spec = lambda name, *rest: None if name in hidden else find(name, *rest)
 from vs_align.cli import main
 code = main(["info"])
@@ -59,6 +60,8 @@ sys.exit(code)
     assert packages["torch"].endswith('pip install "vs_align[torch]"')
     assert packages["matplotlib"].endswith('pip install "vs_align[plot]"')
     assert packages["pyiqa"].endswith('pip install "vs_align[topiq]"')
+    assert packages["distributed"].endswith('pip install "vs_align[batch]"')
+    assert packages["onnxruntime"] == packages["ai-edge-litert"] == 'missing (pose); pip install "vs_align[pose]"'
 
 
 def test_a_plugin_that_is_missing_is_named_with_where_it_is(capsys, monkeypatch):
@@ -117,9 +120,9 @@ def test_a_file_is_described(tmp_path, capsys, monkeypatch):
     assert run("info", path) == 0
     assert capsys.readouterr().out.splitlines() == [
         str(path),
-        "  size          96x72, pixels 4:3",
-        "  format        YUV420P10, progressive",
-        "  colours       matrix bt709, transfer bt709, primaries bt709",
-        "  rate          23.976 fps (24000/1001)",
-        "  length        48 frames, 0:00:02.002",
+        "  size           96x72, pixels 4:3",
+        "  format         YUV420P10, progressive",
+        "  colours        matrix bt709, transfer bt709, primaries bt709",
+        "  rate           23.976 fps (24000/1001)",
+        "  length         48 frames, 0:00:02.002",
     ]

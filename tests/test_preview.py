@@ -109,6 +109,24 @@ def test_preview_has_clip_ref_synced_difference_and_scores(files):
     assert [shows[int(line.split()[3])] for line in lines[:-1]] == [0, 11, 25, 39]
 
 
+def test_vspreview_is_told_the_names(files):
+    out = run(
+        """
+        from types import SimpleNamespace
+
+        def told(node, index, name):
+            print(index, name)
+            node.set_output(index)
+
+        sys.modules["vspreview"] = SimpleNamespace(set_output=told)
+        with Policy(GlobalStore()) as policy:
+            load(policy, lambda outputs: None)
+        """,
+        files,
+    )
+    assert out.split() == ["0", "clip", "1", "ref", "2", "synced", "3", "difference", "4", "scores"]
+
+
 def test_reloads_give_the_same_frames(files):
     first, second, third = run(
         """
@@ -212,7 +230,8 @@ DRIVER = """
             window.reload_script()
             QApplication.processEvents()
             look(window)
-        print(len(window.outputs), not window.script_exec_failed, resident() - before, flush=True)
+        names = ",".join(output.name for output in window.outputs.items)
+        print(names, not window.script_exec_failed, resident() - before, flush=True)
         os._exit(0)
 
     # Qt ends the program at a fault in a paint event, but where there is a hook.
@@ -221,8 +240,9 @@ DRIVER = """
     vspreview.main([preview, f"clip={clip}", f"ref={ref}"], True)
 """
 
-def previewed(script: Path, files: tuple[Path, Path], folder: Path) -> tuple[int, bool, float]:
-    """Reload a script in vspreview; return how many outputs it has, whether it ran, and how much memory grew, in MB."""
+
+def previewed(script: Path, files: tuple[Path, Path], folder: Path) -> tuple[str, bool, float]:
+    """Reload a script in vspreview; return its outputs' names, whether it ran, and how much memory grew, in MB."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen", "HOME": str(folder)}
     done = subprocess.run(
         [VSPREVIEW, "-c", textwrap.dedent(DRIVER), *map(str, files), str(script), "5", str(RELOADS)],
@@ -234,7 +254,7 @@ def previewed(script: Path, files: tuple[Path, Path], folder: Path) -> tuple[int
     )
     assert done.returncode == 0, done.stderr
     outputs, ran, grown = done.stdout.splitlines()[-1].split()
-    return int(outputs), ran == "True", float(grown)
+    return outputs, ran == "True", float(grown)
 
 
 @pytest.mark.slow
@@ -243,5 +263,5 @@ def test_vspreview_shows_five_outputs_and_twenty_reloads_do_not_grow_memory(file
     shutil.copy2(PREVIEW, tmp_path)  # vspreview keeps its notes beside the script
     outputs, ran, grown = previewed(tmp_path / PREVIEW.name, files, tmp_path)
     print(f"{RELOADS} reloads in vspreview grew memory by {grown:.1f} MB")
-    assert (outputs, ran) == (5, True)
+    assert (outputs, ran) == ("clip,ref,synced,difference,scores", True)
     assert grown < MOST_GROWN

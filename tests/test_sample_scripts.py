@@ -5,6 +5,7 @@ an encoder was given is read back from the decoded file.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,10 @@ CASES = {
     ),
     # Hard telecine by repeats: at the 60th frame the numbers are 15 apart, three times what tr reaches.
     "different_rates": Case(
-        {"clip": Film([j * 4 // 5 for j in range(75)], fps=NTSC), "ref": Film(range(60))},
+        {
+            "clip": Film([j * 4 // 5 for j in range(75)], fps=NTSC, size=(180, 144), levels=OTHER_LOOK),
+            "ref": Film(range(60)),
+        },
         list(range(60)),
         arguments={"tr": "5"},
     ),
@@ -261,6 +265,24 @@ def test_preview_shows_clip_ref_synced_difference_and_scores(made, tmp_path):
     for plain, drawn in zip(synced, scores, strict=True):
         changed = plain != drawn
         assert 0.05 < changed.mean() < 0.95
+
+
+def test_preview_takes_files_of_two_sizes(made, tmp_path):
+    shown = []
+    for output in (2, 3):
+        target = tmp_path / f"{output}.mkv"
+        source = vspipe_command(script("preview"), made("demo"), output)
+        pipe(source, encoder_command("ffmpeg", target), tmp_path)
+        shown.append(decode(target)[1])
+    synced, difference = shown
+    assert [number_of(luma, OTHER_LOOK) for luma in synced] == WHOLE
+    assert synced[0].shape == (144, 180) and difference[0].shape == SIZE[::-1]
+
+
+def test_no_script_names_one_that_is_not_there():
+    for path in SCRIPTS.glob("*.*py"):
+        named = re.findall(r"\b\w+\.v?py\b", path.read_text(encoding="utf-8"))
+        assert all((SCRIPTS / name).is_file() for name in named if name != "script.vpy"), path
 
 
 def test_fallback_says_which_frames_it_gave(made, tmp_path):

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     name = "vs-align"
     try:
-        options = Parser.of_all_commands().parse_args(argv)
+        options = Parser.of_all_commands().read(argv)
         name = f"vs-align {options.command.name}"
         with Console(Level.QUIET if options.quiet else Level.VERBOSE if options.verbose else Level.USUAL) as console:
             options.command.run(options, console)

@@ -4,7 +4,9 @@ import argparse
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable
+import shutil
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -19,6 +21,7 @@ _ABOUT = "Bring two versions of a video together, in time and in space."
 _MORE = """\
 vs-align COMMAND --help says more, with an example. Results go to stdout, everything else to stderr.
 Exit codes: 0 done, 2 cannot be done (one line says why), 130 interrupted."""
+_NARROW, _WIDE = 80, 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,13 @@ class Command:
 
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
+
+    def read(self, arguments: Sequence[str] | None) -> argparse.Namespace:
+        """Return the options of a command; what it does not know is refused under its own name."""
+        found, unknown = self.parse_known_args(arguments)
+        if unknown:
+            found.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found
 
     def error(self, message: str) -> NoReturn:
         """Say one line and leave with exit code 2."""
@@ -71,15 +81,21 @@ class Parser(argparse.ArgumentParser):
             loud = own.add_mutually_exclusive_group()
             loud.add_argument("-v", "--verbose", action="store_true", help="say more")
             loud.add_argument("-q", "--quiet", action="store_true", help="say nothing but what is wrong")
-            own.set_defaults(command=command)
+            own.set_defaults(command=command, parser=own)
         return parser
 
 
-class _Format(argparse.RawDescriptionHelpFormatter):
-    """Help with its options on lines of their own only where they are long."""
+class _Format(argparse.HelpFormatter):
+    """Help as wide as the terminal, between 80 columns and what is read well; lines of examples stay as they are."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28, width=110)
+        wide = shutil.get_terminal_size((_NARROW, 24)).columns
+        super().__init__(prog, max_help_position=24, width=min(max(wide, _NARROW), _WIDE))
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Fill each paragraph but those with indented lines."""
+        parts = text.split("\n\n")
+        return "\n\n".join(part if "\n  " in part else textwrap.fill(" ".join(part.split()), width) for part in parts)
 
 
 def _commands() -> list[Command]:

@@ -11,16 +11,16 @@ from .faults import Refusal
 __all__ = ["check_input", "check_outputs", "make_folder", "need", "replacing", "scratch"]
 
 
-def check_input(path: Path) -> None:
+def check_input(path: Path, what: str = "a video file") -> None:
     """Refuse what is no file that can be read."""
     try:
         if path.is_dir():
-            raise Refusal(f"{path} is a folder; name a video file.")
+            raise Refusal(f"{path} is a folder; name {what}.")
         if not path.exists():
             raise Refusal(f"there is no file {path}.")
         with path.open("rb") as file:
             if not file.read(1):
-                raise Refusal(f"{path} is empty.")
+                raise Refusal(f"{path} is empty; name {what}.")
     except (OSError, ValueError) as error:
         raise Refusal(f"{path} cannot be read ({_reason(error)}).") from None
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from ..command import failure
 from ..faults import Refusal
 from ..files import check_input
 from .made import Made, identity, key_of
@@ -66,13 +67,13 @@ class Course:
             inputs = [identity(path) for path in (self.pair.clip, self.pair.ref)]
             weights = self._settings.options.get("weights")
             if weights is not None:
-                check_input(Path(weights))
+                check_input(Path(weights), "a file of weights")
                 inputs.append(identity(Path(weights)))
             self._set_keys(inputs)
             self._force = force
             self._strangers()
         except (Refusal, OSError) as error:
-            self._fail(str(error))
+            self._fail(failure(error) or str(error))
             return []
         return self._window_jobs() if self._settings.window else self._path_jobs()
 

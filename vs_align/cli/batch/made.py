@@ -10,9 +10,10 @@ from ... import __version__
 from ...analysis.store import write_text
 from ..faults import Refusal
 
-__all__ = ["RECORD", "Made", "identity", "key_of", "sha256"]
+__all__ = ["RECORD", "SUMMARY", "Made", "identity", "key_of", "sha256"]
 
-RECORD = "batch.json"
+# What a batch writes beside the results.
+RECORD, SUMMARY = "batch.json", "summary.csv"
 _FORMAT, _VERSION = "vs_align batch", 1
 _BLOCK = 1 << 16
 # Files up to this size are always read to see whether they are whole; of larger ones size and time are enough.
@@ -46,12 +47,13 @@ class Made:
 
     Args:
         folder: the folder.
+        force: whether a record that is none counts for nothing.
 
     Raises:
         Refusal: there is a record that is none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, force: bool = False) -> None:
         self._folder, self._path = folder, folder / RECORD
         self._units: dict[str, dict[str, Any]] = {}
         if not self._path.exists():
@@ -65,8 +67,11 @@ class Made:
                 for unit, entry in found["made"].items()
             }
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            if force:
+                return
             raise Refusal(
-                f"{self._path} is no record of a batch of this version; name another --out-dir, or delete it."
+                f"{self._path} is no record of a batch of this version; name another --out-dir, or pass --force to "
+                "make all again."
             ) from None
 
     def has(self, unit: str, key: str) -> bool:

@@ -65,6 +65,7 @@ class Batch:
         self._courses, self._folder, self._console = courses, folder, console
         self._by_name = {course.pair.name: course for course in courses}
         self._pool: Pool | None = None
+        self._said = set[tuple[str, str]]()
 
     def begin(self, force: bool) -> list[Job]:
         """Return what is to be done."""
@@ -105,12 +106,18 @@ class Batch:
     def _done(self, job: Job, outcome: Outcome, folder: Path) -> list[Job]:
         course = self._by_name[job.pair]
         for note in outcome.notes:
-            self._console.note(f"{job.pair}: {note.replace(f'{folder}', '...')}")
+            said = job.pair, note.replace(f"{folder}", "...")
+            # What is to be said of a file every chunk finds anew.
+            if said not in self._said:
+                self._said.add(said)
+                self._console.note(": ".join(said))
         known = course.state is State.FAILED
         try:
             further = course.on(job, outcome, folder)
         except OSError as error:
-            further = course.on(job, Outcome.failed(f"its result cannot be kept ({error.strerror or error})"), folder)
+            place = error.filename2 or error.filename or self._folder
+            reason = f"its result cannot be kept as {place} ({error.strerror or error})"
+            further = course.on(job, Outcome.failed(reason), folder)
         if course.state is State.FAILED and not known:
             assert self._pool is not None
             self._pool.drop(job.pair)

@@ -38,7 +38,7 @@ def parsed(arguments: list[str]) -> Any:
     Raises:
         Refusal: they make no sense to it.
     """
-    return _Reader.of_all_commands().parse_args(arguments)
+    return _Reader.of_all_commands().read(arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 from ...analysis.alignment import Alignment
 from ...analysis.store import write_text
 from ..faults import Refusal
+from ..report import doubt
 from .course import Course, State
+from .made import SUMMARY
 
-__all__ = ["SUMMARY", "check_summary", "shown", "write_summary"]
+__all__ = ["check_summary", "shown", "write_summary"]
 
-SUMMARY = "summary.csv"
 _COLUMNS = (
     *("name", "state", "ref_frames", "matched", "offset_frames", "offset_ms", "speed", "passages", "confidence"),
     *("table", "video", "clip", "ref", "reason"),
@@ -45,7 +47,7 @@ def _row(course: Course, folder: Path) -> dict[str, object]:
 def _of_path(found: Alignment) -> dict[str, object]:
     matched = found.frame >= 0
     facts: dict[str, object] = {"ref_frames": len(matched), "matched": int(matched.sum())}
-    facts["passages"] = len(found.segments)
+    facts |= {"passages": len(found.segments), "reason": doubt(found)}
     if matched.any():
         facts["confidence"] = f"{np.median(found.confidence[matched]):.3f}"
     if found.offset is not None:
@@ -74,7 +76,7 @@ def write_summary(courses: Sequence[Course], folder: Path) -> list[dict[str, obj
 
 def shown(rows: Sequence[dict[str, object]]) -> str:
     """Return the table for people."""
-    wide = max(4, *(len(str(row["name"])) for row in rows))
+    wide = max(4, *(_width(str(row["name"])) for row in rows))
     head = f"{'name':<{wide}}  " + "  ".join(f"{name.removesuffix('_frames'):<{width}}" for name, width in _SHOWN)
     lines = [head + "  result"]
     for row in rows:
@@ -84,6 +86,13 @@ def shown(rows: Sequence[dict[str, object]]) -> str:
         if row["offset_frames"] != "":
             said["offset_frames"] = f"{row['offset_frames']:+d}"
         parts = "  ".join(f"{said[name]!s:<{width}}" for name, width in _SHOWN)
-        result = row["reason"] or " ".join(str(row[name]) for name in ("table", "video") if row[name])
-        lines.append(f"{row['name']!s:<{wide}}  {parts}  {result}")
+        result = " ".join(str(row[name]) for name in ("table", "video", "reason") if row[name])
+        name = str(row["name"])
+        lines.append(f"{name}{' ' * (wide - _width(name))}  {parts}  {result}")
     return "\n".join(lines)
+
+
+def _width(text: str) -> int:
+    """Return how wide a terminal shows a text: ideographs two columns, accents none."""
+    shown = (letter for letter in text if not unicodedata.combining(letter))
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in shown)

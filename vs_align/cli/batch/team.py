@@ -21,7 +21,7 @@ from ..files import need
 from .pool import Future
 from .work import Task, work
 
-__all__ = ["Team", "local", "remote"]
+__all__ = ["Team", "check_address", "local", "remote"]
 
 _SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER, _SECONDS_TO_LEAVE = 15, 30, 3
 _SILENT = logging.CRITICAL + 10
@@ -148,7 +148,7 @@ def local(jobs: int) -> Iterator[Team]:
     dask, distributed = _dask()
     with (
         tempfile.TemporaryDirectory(prefix="vs_align-", ignore_cleanup_errors=True) as scratch,
-        dask.config.set(_CONFIG),
+        dask.config.set({**_CONFIG, "temporary-directory": scratch}),
     ):
         team = None
         try:
@@ -161,6 +161,8 @@ def local(jobs: int) -> Iterator[Team]:
                     scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                     memory_limit=0,
                     local_directory=scratch,
+                    # Processes that are ended cannot clear up: what they leave goes with the folder.
+                    env=dict.fromkeys(("TMPDIR", "TEMP", "TMP"), scratch),
                     silence_logs=_SILENT,
                     preload=[f"{__package__}.preload"],
                 )
@@ -187,6 +189,12 @@ def _ctrl_c_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def check_address(address: str) -> None:
+    """Refuse what is no address of a scheduler."""
+    if not re.fullmatch(r"([a-z]+://)?[^\s/]+:\d{1,5}", address):
+        raise Refusal(f"--scheduler must be an address such as tcp://host:8786, not {address!r}.")
+
+
 @contextlib.contextmanager
 def remote(address: str) -> Iterator[Team]:
     """Connect to a scheduler, whose workers go on afterwards.
@@ -198,8 +206,6 @@ def remote(address: str) -> Iterator[Team]:
         Refusal: it does not answer.
     """
     dask, distributed = _dask()
-    if not re.fullmatch(r"([a-z]+://)?[^\s/]+:\d{1,5}", address):
-        raise Refusal(f"--scheduler must be an address such as tcp://host:8786, not {address!r}.")
     with dask.config.set(_CONFIG):
         try:
             client = distributed.Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)

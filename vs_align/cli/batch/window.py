@@ -191,6 +191,7 @@ def _join(
                     packet.stream, packet.time_base = stream, tick
                     packet.pts = frame if ticks is None else int(ticks[frame])
                     packet.dts = before if ticks is None else _before(ticks, before)
+                    packet.duration = 1 if ticks is None else _lasting(ticks, frame)
                     container.mux(packet)
                     if sound is not None:
                         container.mux(sound.until(float(packet.pts * tick)))
@@ -202,10 +203,13 @@ def _join(
 
 def _before(ticks: NDArray[np.int64], frame: int) -> int:
     """Return a frame's time, counted on backwards before the first."""
-    if frame >= 0:
-        return int(ticks[frame])
-    step = int(ticks[1] - ticks[0]) if len(ticks) > 1 else 1
-    return frame * step
+    return int(ticks[frame]) if frame >= 0 else frame * _lasting(ticks, 0)
+
+
+def _lasting(ticks: NDArray[np.int64], frame: int) -> int:
+    """Return for how long a frame is shown; the last one as long as the one before it."""
+    n = min(frame, len(ticks) - 2)
+    return int(ticks[n + 1] - ticks[n]) if n >= 0 else 1
 
 
 def _order(path: Path) -> list[int]:

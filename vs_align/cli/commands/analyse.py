@@ -13,7 +13,7 @@ from ..console import Console
 from ..faults import Refusal
 from ..files import check_input, check_outputs, need
 from ..found import find, load
-from ..report import report
+from ..report import doubt, report
 from ..sources import Source, open_source
 
 __all__ = ["COMMAND"]
@@ -22,8 +22,8 @@ _EXAMPLE = """\
 example:
   vs-align analyse late.mkv good.mkv --json pair.json --plot pair.png
 
-Where the --json or --csv file already holds an alignment of these two files by this measure, that is used and
-nothing is computed again. Other files that are there are not overwritten without --force."""
+A --json or --csv file that already holds an alignment of these two files by this measure is read, and nothing is
+computed again."""
 
 _DRAWN = {".png", ".svg", ".pdf"}
 
@@ -44,13 +44,14 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--tr",
         type=arguments.at_least_one,
         metavar="FRAMES",
-        help="compared on each side of a rough map; default 20, or all where that is little work",
+        help="how far to look on each side; default 20, all if short",
     )
     how.add_argument(
         "--geometry",
         choices=["auto", "none"],
         default="auto",
-        help="auto (default): borders, zoom and crop are found and undone; none: they are not",
+        metavar="HOW",
+        help="auto (default): borders, zoom, crop are undone; or none",
     )
     how.add_argument("--clip-rate", type=arguments.rate, metavar="FPS", help="A's frame rate, where its file is wrong")
     how.add_argument("--ref-rate", type=arguments.rate, metavar="FPS", help="the same for B")
@@ -59,7 +60,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--engine", choices=engines, metavar="NAME", help=f"what computes butteraugli: {', '.join(engines)}"
     )
-    how.add_argument("--model", metavar="NAME", help="which of timm's backbones computes resnet; default resnet50")
+    how.add_argument("--model", metavar="NAME", help="timm's backbone that computes resnet; default resnet50")
     how.add_argument("--weights", type=Path, metavar="FILE", help="weights of topiq or resnet, in place of the usual")
     files = parser.add_argument_group("files to write")
     for name, says in (
@@ -84,6 +85,8 @@ def _run(options: argparse.Namespace, console: Console) -> None:
             found.save(path)
     console.show(report(found, clip.path.name, ref.path.name))
     _write(found, options, clip, ref, console)
+    if why := doubt(found):
+        console.note(f"{why}.")
 
 
 def _found(options: argparse.Namespace, clip: Source, ref: Source, console: Console) -> vs_align.Alignment:
@@ -187,7 +190,7 @@ def _write(found: vs_align.Alignment, options: argparse.Namespace, clip: Source,
 COMMAND = Command(
     name="analyse",
     usage="A B",
-    summary="Find which frame of A is which frame of B: offset, drift, cuts, another crop or zoom.",
+    summary="Find which frame of A is which frame of B: offset, drift, cuts, crop, zoom.",
     example=_EXAMPLE,
     arguments=_arguments,
     run=_run,

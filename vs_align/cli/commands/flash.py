@@ -25,7 +25,7 @@ __all__ = ["COMMAND"]
 
 _EXAMPLE = """\
 example:
-  vs-align flash left.mp4 right.mp4 goal.mp4 --show-flashes flashes.png --out-dir synced
+  vs-align flash left.mp4 right.mp4 goal.mp4 --show-flashes flashes.png
 
 The cameras need not show the same. They must have seen four or more flashes together: camera flashes, strobes or
 lightning, short against a frame. One that exposes all rows at once is named with --global-shutter."""

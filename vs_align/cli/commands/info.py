@@ -26,8 +26,10 @@ __all__ = ["COMMAND"]
 
 _EXAMPLE = """\
 examples:
-  vs-align info               what this machine has, and for what is missing what to install
-  vs-align info film.mkv      how vs_align sees that file; the first time it is decoded to its end for that"""
+  vs-align info
+  vs-align info film.mkv
+
+For what this machine lacks it says what to install. A file is decoded to its end the first time."""
 
 _PLUGINS = {
     "bs": ("BestSource", "reading video files", 'pip install "vs_align[source]"'),
@@ -39,10 +41,13 @@ _PACKAGES = (
     ("rich", "rich", "progress bars", "cli"),
     ("av", "av", "vs-align preview and render", "cli"),
     ("matplotlib", "matplotlib", "drawings", "plot"),
+    ("distributed", "distributed", "vs-align batch", "batch"),
+    ("yaml", "PyYAML", "clocks as YAML, training", "flash"),
+    ("onnxruntime", "onnxruntime", "pose", "pose"),
+    ("ai_edge_litert", "ai-edge-litert", "pose", "pose"),
     ("torch", "torch", "butteraugli without a plugin, spatial's engine flow", "torch"),
-    ("safetensors", "safetensors", "weights of spatial's engine flow", "torch"),
+    ("timm", "timm", "resnet and topiq", "resnet"),
     ("pyiqa", "pyiqa", "topiq", "topiq"),
-    ("timm", "timm", "topiq and resnet", "topiq"),
     ("tensorboard", "tensorboard", "training", "train"),
 )
 _OURS = {"std", "resize", "text"}
@@ -57,7 +62,7 @@ class _Fact:
     advice: str = ""
 
     def line(self) -> str:
-        return f"  {self.name:<13} {self.state}" + (f"; {self.advice}" if self.advice else "")
+        return f"  {self.name:<14} {self.state}" + (f"; {self.advice}" if self.advice else "")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ _KINDS = ("flow", "embedding", "offset")
 _EXAMPLE = """\
 examples:
   vs-align train embedding small --footage films --out run
-  torchrun --nproc-per-node 4 -m vs_align train flow full --footage films --out run
+  torchrun --nproc-per-node 4 -m vs_align train flow full --footage films
 
 flow is the network of spatial's engine "flow", embedding that of similarity "embedding", offset the predictors of
 vs_align.offset. The same command goes on where a run was cut off. The weights' path goes to stdout."""
