@@ -94,14 +94,14 @@ BAD = {
     ),
     # rates
     **{
-        f"{name} alone": ({name: 24}, ValueError, r"clip_num, clip_den, ref_num and ref_den go together.*missing")
+        f"{name} alone": ({name: 24}, ValueError, r"clip_num, clip_den, ref_num and ref_den go together; not given: .*, .*, ")
         for name in RATES
     },
     **{
         f"{name} missing": (
             {other: value for other, value in RATES.items() if other != name},
             ValueError,
-            rf"go together; {name} is missing",
+            rf"go together; not given: {name}\.",
         )
         for name in RATES
     },
@@ -117,7 +117,7 @@ BAD = {
     "tr negative": ({"tr": -1}, ValueError, r"tr .*at least 0.*-1"),
     "tr a float": ({"tr": 20.0}, TypeError, r"tr .*integer.*20\.0"),
     "tr a string": ({"tr": "20"}, TypeError, r"tr .*integer"),
-    "tr None": ({"tr": None}, TypeError, r"tr .*integer"),
+    "tr None": ({"tr": None}, TypeError, r"tr=None is for the modes dtw, offset, linear; in mode .match. give a whole"),
     "tr True": ({"tr": True}, TypeError, r"tr .*integer"),
     "tr infinite": ({"tr": float("inf")}, TypeError, r"tr .*integer"),
     "tr an array": ({"tr": lambda: np.array([1, 2])}, TypeError, r"tr .*integer"),

