@@ -27,7 +27,7 @@ from vs_align.flow.network import align as twin
 from vs_align.flow.network import engine
 from vs_align.flow.network.model import AlignNet
 from vs_align.flow.network.pipeline import projective_start
-from vs_align.flow.network.weights import load_weights, located
+from vs_align.flow.network.weights import FILES, load_weights
 
 ENGINES = ("dis", "flow", "network alone")
 WORTHWHILE = tuple(group for group in GROUPS if group != "unrelated")
@@ -163,7 +163,7 @@ def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    net = load_weights(located(options.weights), options.device)
+    net = load_weights(FILES.located(options.weights), options.device)
     if options.without:
         take_out(options.without, net)
     print(f"torch {torch.__version__} on {options.device}, OpenCV {cv2.__version__}, precision {options.precision}, ")

@@ -35,7 +35,7 @@ from vs_align.flow.network.gpu import CudaLane, copy_in, copy_out, exact
 from vs_align.flow.network.memory import needed_bytes
 from vs_align.flow.network.model import AlignNet
 from vs_align.flow.network.pipeline import Pipeline
-from vs_align.flow.network.weights import PACKAGED, load_weights, save_weights
+from vs_align.flow.network.weights import FILES, load_weights, save_weights
 from vs_align.flow.options import AlignOptions
 
 # Different pairs, so that nothing is done twice.
@@ -100,8 +100,8 @@ def on_gpu(options: argparse.Namespace) -> bool:
 
 
 def usual_weights(folder: Path) -> Path:
-    if PACKAGED.is_file():
-        return PACKAGED
+    if FILES.own.is_file():
+        return FILES.own
     print("no weights in the package: untrained ones are used", file=sys.stderr)
     torch.manual_seed(0)
     save_weights(folder / "untrained.safetensors", AlignNet())

@@ -90,6 +90,8 @@ def test_ntu_syn_that_is_not_whole(tmp_path):
     assert f"{second}, line 1: there is no category_id" in refused("ntu_syn", tmp_path, "test")
     put(second, '{"category_id": "soon"}')
     assert f"{second}, line 1: category_id must be a whole number" in refused("ntu_syn", tmp_path, "test")
+    put(second, '{\n "data": [],\n\n "category_id": -3\n}')
+    assert f"{second}, line 4: category_id must be 0 or more, not -3" in refused("ntu_syn", tmp_path, "test")
     put(second.with_name("A.json"))
     assert "A.json is not named as S001C002P001R002A007" in refused("ntu_syn", tmp_path, "test")
 
@@ -140,9 +142,18 @@ def test_kinetics(tmp_path):
     one = put(tmp_path / "val/yoga/abc_000010_000020.mp4")
     other = put(tmp_path / "val/d_e_000000_000010.webm")
     assert rows("kinetics400", tmp_path, "val") == [
-        ("abc_000010_000020", one, one, 0, 0, (1,), (1,)),
+        # Of the classes "air, drumming", "gone" and "yoga": what is not there counts too.
+        ("abc_000010_000020", one, one, 0, 0, (2,), (2,)),
         ("d_e_000000_000010", other, other, 0, 0, (0,), (0,)),
     ]
+
+
+def test_kinetics_of_the_first_edition_says_more(tmp_path):
+    put(tmp_path / "annotations/val.csv", "label,youtube_id,time_start,time_end,split,is_cc\nyoga,abc,10,20,val,1\n")
+    put(tmp_path / "val/abc_000010_000020.mp4")
+    assert len(rows("kinetics400", tmp_path, "val")) == 1
+    put(tmp_path / "annotations/val.csv", "label,youtube_id,time_start,time_end,split,is_cc\nyoga,abc,10,20,val\n")
+    assert "val.csv, line 2: there must be 6 values" in refused("kinetics400", tmp_path, "val")
 
 
 def test_kinetics_that_is_not_whole(tmp_path):

@@ -1,6 +1,8 @@
 """The network of similarity="embedding": its parts against definitions, and the files it is read from."""
 
 import json
+import re
+import sys
 import threading
 from pathlib import Path
 
@@ -139,10 +141,10 @@ def limited(threads):
 
 
 def test_the_packaged_network_is_small_and_says_what_it_is() -> None:
-    assert files.PACKAGED.stat().st_size <= 8 << 20
-    said = files.header(files.PACKAGED)
+    assert files.FILES.own.stat().st_size <= 8 << 20
+    said = files.FILES.header(files.FILES.own)
     assert said.kind == "frame"
-    weights, reach = files.read_frame_net(files.PACKAGED)
+    weights, reach = files.read_frame_net(files.FILES.own)
     assert reach == said.config["reach"] > 0
     assert {name: t.shape for name, t in weights.items()} == shapes(
         FrameSizes(*(said.config[name] for name in FrameSizes._fields))
@@ -161,9 +163,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 METADATA = {
-    "format": files.FORMAT,
+    "format": files.FILES.format,
     "kind": "frame",
-    "version": files.VERSION,
+    "version": files.FILES.version,
     "config": json.dumps({**SIZES._asdict(), "reach": 5}),
 }
 WRONG = {
@@ -195,29 +197,41 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     refused(path, "cannot be read as a safetensors file")
     refused(tmp_path / "none.safetensors", "there is no embedding network at")
     refused(tmp_path, "there is no embedding network at")
-    whole = files.PACKAGED.read_bytes()
+    whole = files.FILES.own.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     refused(path, "cannot be read as a safetensors file")
 
 
-def refused(path: Path, message: str) -> None:
+def refused(path: Path | None, message: str) -> None:
     clip = held(drawn(moving(), 2))
     with pytest.raises(RuntimeError) as error:
         vs_align.temporal(clip, clip, similarity="embedding", model=path)
     one_line("vs_align.temporal", error, message)
     with pytest.raises(RuntimeError) as error:
-        vs_align.analyse(clip, clip, similarity="embedding", model=str(path))
+        vs_align.analyse(clip, clip, similarity="embedding", model=path and str(path))
     one_line("vs_align.analyse", error, message)
 
 
 def test_an_environment_variable_names_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.safetensors"
     files.save_frame_net(path, tensors(), SIZES, 5)
-    monkeypatch.setenv(files.ENV, str(path))
+    monkeypatch.setenv(files.FILES.env, str(path))
     assert open_network(None, None).reach == 5
-    monkeypatch.setenv(files.ENV, str(tmp_path / "none"))
-    with pytest.raises(ModelError, match=f"unset the environment variable {files.ENV}"):
+    monkeypatch.setenv(files.FILES.env, str(tmp_path / "none"))
+    with pytest.raises(ModelError, match=f"unset the environment variable {files.FILES.env}"):
         open_network(None, None)
+
+
+def test_a_network_that_needs_torch_is_named_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.safetensors"
+    save_file(tensors(), path, {**METADATA, "kind": files.SEQUENCE})
+    monkeypatch.setitem(sys.modules, "torch", None)
+    message = re.escape(f"the network {path} needs torch: install it with pip install")
+    refused(path, message)
+    monkeypatch.setenv(files.FILES.env, str(path))
+    refused(None, message)
 
 
 @pytest.mark.parametrize(
@@ -247,4 +261,4 @@ def test_the_packaged_network_tells_neighbours_apart() -> None:
 
 
 def test_the_packaged_file_is_half_precision() -> None:
-    assert {t.dtype for t in load_file(files.PACKAGED).values()} == {np.dtype(np.float16)}
+    assert {t.dtype for t in load_file(files.FILES.own).values()} == {np.dtype(np.float16)}

@@ -33,8 +33,8 @@ def test_the_twins_agree(sizes: FrameSizes) -> None:
 
 
 def test_the_packaged_network_and_its_twin_agree() -> None:
-    tensors, _ = files.read_frame_net(files.PACKAGED)
-    sizes = FrameSizes(*(files.header(files.PACKAGED).config[name] for name in FrameSizes._fields))
+    tensors, _ = files.read_frame_net(files.FILES.own)
+    sizes = FrameSizes(*(files.FILES.header(files.FILES.own).config[name] for name in FrameSizes._fields))
     net = FrameNet(sizes).eval()
     net.load_state_dict({name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in tensors.items()})
     pictures = np.random.default_rng(0).normal(0, 1, (2, *INPUT[::-1])).astype(np.float32)
@@ -89,7 +89,12 @@ def test_an_embedding_in_sequence_is_the_networks_own(trained: Path) -> None:
 def test_a_sequence_network_of_another_architecture_is_refused(trained: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    metadata = {"format": files.FORMAT, "kind": "sequence", "version": files.VERSION, "config": '{"backbone": "small"}'}
+    metadata = {
+        "format": files.FILES.format,
+        "kind": files.SEQUENCE,
+        "version": files.FILES.version,
+        "config": '{"backbone": "small"}',
+    }
     save_file(load_file(trained), trained, metadata)
     clip = held(drawn(moving(), 2))
     with pytest.raises(RuntimeError) as error:

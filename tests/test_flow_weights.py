@@ -10,9 +10,9 @@ pytest.importorskip("safetensors")
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from vs_align.flow.network import weights  # noqa: E402
+from vs_align import network_files  # noqa: E402
 from vs_align.flow.network.model import AlignNet  # noqa: E402
-from vs_align.flow.network.weights import ENV, load_weights, located, save_weights  # noqa: E402
+from vs_align.flow.network.weights import FILES, load_weights, save_weights  # noqa: E402
 from vs_align.models import ModelError  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -81,7 +81,7 @@ def test_saving_replaces_the_file_as_a_whole_and_leaves_nothing_beside_it(net, s
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
-        patched.setattr(weights, "save_file", full)
+        patched.setattr("safetensors.numpy.save_file", full)
         save_weights(saved, net)
     assert saved.read_bytes() == before
     torch.nn.init.ones_(net.encoder.out.weight)
@@ -95,51 +95,54 @@ def test_saving_asks_for_the_right_ending(net, tmp_path):
         save_weights(tmp_path / "net.pth", net)
 
 
-def test_the_argument_comes_before_the_environment_and_that_before_the_package(saved, monkeypatch):
+def test_the_argument_comes_before_the_environment_and_that_before_the_package(saved, tmp_path, monkeypatch):
     other = saved.with_name("named.safetensors")
     other.write_bytes(b"")
-    monkeypatch.setenv(ENV, str(other))
-    assert located(saved) == saved
-    assert located() == other
-    monkeypatch.delenv(ENV)
-    monkeypatch.setattr(weights, "PACKAGED", saved)
-    assert located() == saved
+    monkeypatch.setenv(FILES.env, str(other))
+    assert FILES.located(saved) == saved
+    assert FILES.located() == other
+    monkeypatch.delenv(FILES.env)
+    packaged = tmp_path / "package" / "flow.safetensors"
+    packaged.parent.mkdir()
+    packaged.write_bytes(b"")
+    monkeypatch.setattr(network_files, "_WEIGHTS", packaged.parent)
+    assert FILES.located() == packaged
 
 
 def test_a_missing_file_is_one_line_that_says_who_named_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "PACKAGED", tmp_path / "packaged.safetensors")
+    monkeypatch.setattr(network_files, "_WEIGHTS", tmp_path / "packaged")
     with pytest.raises(ModelError, match=r"no flow weights file at .*packaged.*install vs_align again"):
-        located()
-    monkeypatch.setenv(ENV, str(tmp_path / "named"))
-    with pytest.raises(ModelError, match=rf"no flow weights file at .*named: .*{ENV}"):
-        located()
+        FILES.located()
+    monkeypatch.setenv(FILES.env, str(tmp_path / "named"))
+    with pytest.raises(ModelError, match=rf"no flow weights file at .*named: .*{FILES.env}"):
+        FILES.located()
     with pytest.raises(ModelError, match=r"no flow weights file at .*given.*: pass the path"):
-        located(tmp_path / "given.safetensors")
+        FILES.located(tmp_path / "given.safetensors")
     with pytest.raises(ModelError, match="no flow weights file"):
-        located(tmp_path)
+        FILES.located(tmp_path)
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99])
 def test_a_truncated_file(saved, share):
     content = saved.read_bytes()
     saved.write_bytes(content[: int(share * len(content))])
-    refused(saved, "cannot be read as weights")
+    refused(saved, "cannot be read as a safetensors file")
 
 
 def test_a_file_of_something_else(saved):
     saved.write_bytes(b"<!DOCTYPE html>" + bytes(1000))
-    refused(saved, "cannot be read as weights")
+    refused(saved, "cannot be read as a safetensors file")
 
 
 def test_a_pytorch_file(net, tmp_path):
     path = tmp_path / "net.pth"
     torch.save(net.state_dict(), path)
-    refused(path, r"not a \.safetensors file")
+    refused(path, "cannot be read as a safetensors file")
 
 
 @pytest.mark.parametrize("name", [None, "topiq"])
 def test_weights_of_another_network(saved, name):
-    refused(rewritten(saved, format=name), "other weights than those of engine 'flow'")
+    refused(rewritten(saved, format=name), "is no flow weights file")
 
 
 @pytest.mark.parametrize("version", [None, "2", "0", "x\ny" * 50])

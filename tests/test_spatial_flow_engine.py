@@ -36,7 +36,7 @@ one_line = functools.partial(helpers.one_line, "vs_align.spatial")
 def _weights(tmp_path, monkeypatch):
     """In the network's place is one that finds no displacement: what follows has to find the small ones."""
     weights.save_weights(tmp_path / "still.safetensors", StillNet())
-    monkeypatch.setenv(weights.ENV, str(tmp_path / "still.safetensors"))
+    monkeypatch.setenv(weights.FILES.env, str(tmp_path / "still.safetensors"))
     monkeypatch.setattr(weights, "AlignNet", StillNet)
 
 
@@ -482,7 +482,7 @@ def test_weights_by_argument_come_before_those_of_the_environment(tmp_path, monk
     usual = spatial(clip, ref)
     for path in (tmp_path / "other.safetensors", str(tmp_path / "other.safetensors")):
         assert not same_picture(spatial(clip, ref, weights=path), 0, usual, 0)
-    monkeypatch.setenv(weights.ENV, str(tmp_path / "other.safetensors"))
+    monkeypatch.setenv(weights.FILES.env, str(tmp_path / "other.safetensors"))
     assert not same_picture(spatial(clip, ref), 0, usual, 0)
 
 
@@ -490,8 +490,8 @@ def test_weights_by_argument_come_before_those_of_the_environment(tmp_path, monk
     ("content", "says"),
     [
         (None, r"there is no flow weights file at .*x\.safetensors"),
-        (b"", "cannot be read as weights"),
-        (b"no weights" * 99, "cannot be read as weights"),
+        (b"", "cannot be read as a safetensors file"),
+        (b"no weights" * 99, "cannot be read as a safetensors file"),
     ],
 )
 def test_weights_that_are_of_no_use(tmp_path, content, says):

@@ -105,6 +105,10 @@ def test_from_films_to_figures(films, tmp_path, capsys):
     assert captured.out == f"{path}\n"
     assert "broken.mp4 cannot be read" in captured.err
     assert "2 videos to train on, 1 for validation" in captured.err
+    # The same command again has nothing left to do, and says so.
+    assert cli.main(train(tmp_path, films)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{path}\n" and "was done before" in captured.err
     assert cli.main(["evaluate", str(path), str(films), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert set(figures) == {"frame error between made views, mean", "Kendall's tau"}
@@ -135,13 +139,15 @@ def test_figures_of_phases(tmp_path, capsys):
 
 
 def test_what_cannot_be_trained_is_one_line(films, tmp_path, capsys, monkeypatch):
-    assert "give --footage a folder of videos" in refused(capsys, *train(tmp_path, tmp_path / "none"))
+    assert "give a folder of videos" in refused(capsys, *train(tmp_path, tmp_path / "none"))
     (tmp_path / "empty").mkdir()
     assert "holds no videos" in refused(capsys, *train(tmp_path, tmp_path / "empty"))
     assert "nothing to train on: give --footage" in refused(capsys, "train", "embedding", config(tmp_path))
     every = config(tmp_path, text=KEYS.replace("late", ".mp4"))
     assert "correct held_out" in refused(capsys, "train", "embedding", every, "--footage", films)
     assert "no configuration huge" in refused(capsys, "train", "embedding", "huge", "--footage", films)
+    taken = ("train", "embedding", config(tmp_path), "--footage", films, "--out", config(tmp_path))
+    assert "run.yaml is not a folder: give another --out" in refused(capsys, *taken)
     other = config(tmp_path, text=KEYS.replace("sequence", "guess"))
     assert "objective must be one of sequence, matching, not 'guess'" in refused(capsys, "train", "embedding", other)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -152,7 +158,7 @@ def test_what_cannot_be_trained_is_one_line(films, tmp_path, capsys, monkeypatch
 def test_weights_that_do_not_fit_are_one_line(films, tmp_path, capsys):
     given = tmp_path / "given.safetensors"
     begin = train(tmp_path, films, "--begin", given)
-    assert f"there is no embedding file at {given}" in refused(capsys, *begin)
+    assert f"there is no embedding network at {given}" in refused(capsys, *begin)
     given.write_bytes(b"no weights")
     assert "cannot be read as a safetensors file" in refused(capsys, *begin)
     save_file({"x": torch.zeros(1)}, given, {"format": "something"})
@@ -178,9 +184,9 @@ def test_what_cannot_be_evaluated_is_one_line(films, tmp_path, capsys):
     assert "no file pouring_val*" in refused(capsys, "evaluate", net, films, "--dataset", "pouring")
     tensors = dict(SequenceNet(SIZES, trained="all").state_dict())
     head = {
-        "format": files.FORMAT,
-        "kind": sequence_net.KIND,
-        "version": files.VERSION,
+        "format": files.FILES.format,
+        "kind": files.SEQUENCE,
+        "version": files.FILES.version,
         "config": json.dumps(_plain(SIZES)),
     }
     for changed, says in (
@@ -223,6 +229,10 @@ def test_the_configurations_of_the_package_are_read(name):
         ({"cache": "yes"}, "cache must be true or false"),
         ({"learning_rate": "1e-4"}, "YAML wants a point"),
         ({"temperature": 0.0}, "temperature must be 0.0001 or more"),
+        ({"temperature": float("nan")}, "temperature must be a finite number, not nan"),
+        ({"variance": float("inf")}, "variance must be a finite number, not inf"),
+        ({"gradient_clip": 10**400}, "gradient_clip must be a finite number"),
+        ({"seed": 1 << 40}, "seed must be from 0 to 4294967295"),
     ],
 )
 def test_a_configuration_that_contradicts_itself_is_one_line(values, says):

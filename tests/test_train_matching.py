@@ -1,6 +1,10 @@
 """Training of the frame network: what it is shown, its loss, and what a run leaves."""
 
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +13,23 @@ from helpers import drawn, held, moving, values
 
 torch = pytest.importorskip("torch")
 av = pytest.importorskip("av")
+pytest.importorskip("safetensors")
+
+from safetensors import safe_open  # noqa: E402
 
 import vs_align  # noqa: E402
 from vs_align.similarity.embedding import files  # noqa: E402
 from vs_align.similarity.embedding.framing import IDENTITY, Framing, framed  # noqa: E402
 from vs_align.similarity.small_luma import SMALL  # noqa: E402
 from vs_align.train.command import Order, carry_out  # noqa: E402
+from vs_align.train.curve import read_curve  # noqa: E402
 from vs_align.train.embedding.matching import MatchingConfig, Stretches, matching_loss  # noqa: E402
 from vs_align.train.embedding.releases import films_of, zoom_matrix  # noqa: E402
 from vs_align.train.faults import TrainFault  # noqa: E402
 
 pytestmark = pytest.mark.torch
 LENGTH = 4
+ROOT = Path(__file__).parents[1]
 
 
 def write(path: Path, frames: int, seed: int) -> None:
@@ -147,11 +156,36 @@ def run(folder: Path, out: Path, steps: int, text: str = CONFIG) -> Path:
     return carry_out(Order(kind="embedding", config=str(config), footage=folder, out=out, device="cpu", threads=1))
 
 
+def test_releases_do_not_depend_on_what_the_memory_held_before() -> None:
+    # glibc fills new memory with this; a coder that reads it before it writes gives other pictures.
+    code = (
+        "import sys, zlib, cv2, numpy as np; from vs_align.train.embedding import releases\n"
+        "scene = np.random.default_rng(3).integers(0, 256, (60, 90), np.uint8)\n"
+        "wide = cv2.resize(scene, (600, 400), interpolation=cv2.INTER_CUBIC)\n"
+        "pan = np.stack([wide[n : n + 360, 3 * n : 3 * n + 480] for n in range(20)])\n"
+        "sys.stdout.write(str(zlib.crc32(releases._encoded(pan, 30).tobytes())))\n"
+    )
+    found = set()
+    for fill in ("85", "170"):
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_PERTURB_": fill}
+        found.add(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=env))
+    assert len(found) == 1
+
+
+def said(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata()
+
+
 def test_a_run_leaves_a_network_that_temporal_takes(folder: Path, tmp_path: Path) -> None:
     path = run(folder, tmp_path / "run", 6)
     assert path == tmp_path / "run" / "embedding.safetensors"
     _, reach = files.read_frame_net(path)
     assert reach == 3
+    assert json.loads(said(path)["training"])["steps"] == 6
+    # What is noted of the training and of the validation have names of their own.
+    names = [name for step, name, _ in read_curve(path.parent) if step == 6]
+    assert sorted(names) == ["held_out_loss", "held_out_matched", "loss", "matched"]
     clip = held(drawn(moving(), 4))
     assert values(vs_align.temporal(clip, clip, similarity="embedding", model=path)) == [0, 1, 2, 3]
     begun = run(folder, tmp_path / "more", 0)
@@ -185,3 +219,7 @@ def test_the_packaged_configuration_leaves_out_what_is_evaluated() -> None:
         "anim/sintel_clip_408p.mp4",
     )  # fmt: skip
     assert all(any(word in name for word in config.unused) for name in evaluated)
+    # The packaged file says that it was trained so.
+    card = said(files.FILES.own)
+    assert json.loads(card["training"]) == json.loads(json.dumps(config.as_dict()))
+    assert card["license"] == "MIT" and "footage" in card["trained_on"]

@@ -1,5 +1,6 @@
 """The sequence objective: target and loss by definition, the network and padding, resuming, several processes."""
 
+import json
 import math
 import os
 import subprocess
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch")
 for needed in ("av", "yaml", "tensorboard", "safetensors"):
     pytest.importorskip(needed)
 
+from safetensors import safe_open  # noqa: E402
 
 from vs_align.similarity.embedding import sequence_net  # noqa: E402
 from vs_align.similarity.embedding.frame_norm import FrameNorm  # noqa: E402
@@ -243,6 +245,16 @@ def test_a_saved_network_comes_back(tmp_path):
     again = sequence_net.load(tmp_path / "net.safetensors")
     assert again.sizes == net.sizes
     assert same(again.state_dict(), net.state_dict())
+
+
+def test_a_file_says_how_it_was_trained_and_not_where(tmp_path):
+    config = replace(TINY, backbone_weights="at/home/resnet.pth")
+    objective = SequenceObjective(config, lambda: FOOTAGE)
+    net = Headed(SequenceNet(SequenceSizes(**SIZES), trained="all"), 4)
+    objective.save(net, tmp_path / "net.safetensors")
+    with safe_open(tmp_path / "net.safetensors", framework="numpy") as file:
+        told = json.loads(file.metadata()["training"])
+    assert told["steps"] == config.steps and told["backbone_weights"] == "resnet.pth"
 
 
 # ---------------------------------------------------------------- runs

@@ -22,7 +22,6 @@ __all__ = [
     "Model",
     "ModelError",
     "cache_folder",
-    "load_metadata",
     "load_state_dict",
     "locate",
     "state_dict_of",
@@ -117,18 +116,6 @@ def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
     with _reading(path):
         loaded = read(path)
     return state_dict_of(loaded, str(path))
-
-
-def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Read what a .safetensors file says of itself; nothing where it says nothing.
-
-    Raises:
-        ModelError: The file cannot be read.
-    """
-    from safetensors import safe_open
-
-    with _reading(Path(path)), safe_open(path, framework="pt", device="cpu") as file:
-        return dict(file.metadata() or {})
 
 
 def state_dict_of(loaded: object, source: str = "the mapping given") -> dict[str, Any]:

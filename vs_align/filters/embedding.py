@@ -6,6 +6,7 @@ import vapoursynth as vs
 
 from ..checks import Checks
 from ..models import ModelError
+from ..similarity.embedding.files import FILES
 from ..similarity.embedding.measure import Embedding
 from ..similarity.embedding.networks import open_network
 
@@ -35,4 +36,5 @@ def embedding_measure(
         check.runtime_error(str(error))
     except ImportError as error:
         missing = error.name or "torch"
-        check.runtime_error(f"the network {model} needs {missing}: install it with pip install \"vs_align[train]\".")
+        path = FILES.located(model)
+        check.runtime_error(f'the network {path} needs {missing}: install it with pip install "vs_align[train]".')

@@ -16,6 +16,7 @@ range or choice there is. What no single field can say is checked by the datacla
     config = read(MyConfig, "small", Path(__file__).parent / "configs")
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class RunConfig:
         mixed_precision: compute in half precision on CUDA, in bfloat16 on a CPU.
     """
 
-    seed: int = number(1, least=0)
+    seed: int = number(1, least=0, most=(1 << 32) - 1)
     steps: int = number(1000, least=0)
     batch: int = number(4, least=1)
     learning_rate: float = 5e-4
@@ -157,6 +158,8 @@ def _number(default: float, limits: Mapping[str, Any], value: Any, where: str) -
         raise ConfigError(f"{where} must be from {least} to {most}, not {value}")
     if least is not None and value < least:
         raise ConfigError(f"{where} must be {least} or more, not {value}")
+    if not abs(value) <= sys.float_info.max:
+        raise ConfigError(f"{where} must be a finite number, not {str(value)[:20]}")
     return type(default)(value)
 
 

@@ -141,6 +141,8 @@ def train(objective: Objective, config: RunConfig, out: Path, ranks: Ranks) -> P
     run = Run(objective, config, out, ranks)
     if run.step < config.steps:
         run.go_on()
+    elif run.step and ranks.first:
+        _log.info("the run in %s was done before; to begin anew, use another folder", out)
     return run.saved()
 
 
@@ -164,6 +166,8 @@ class Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             net = objective.network()
+        if out.exists() and not out.is_dir():
+            raise ConfigError(f"{out} is not a folder: give another --out")
         out.mkdir(parents=True, exist_ok=True)
         self.net = net.to(ranks.device)
         self._learner = objective.learner(self.net)

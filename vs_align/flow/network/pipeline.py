@@ -20,7 +20,7 @@ from .frame import CELL, FrameWork, Job, Picture, Setup, cells
 from .geometry import Constant
 from .gpu import LAUNCHING, CudaLane, copy_in, copy_out
 from .memory import GpuError, lanes_that_fit, too_little
-from .weights import load_weights, located
+from .weights import FILES, load_weights
 
 __all__ = [
     "Found",
@@ -231,7 +231,7 @@ def opened(weights: str | os.PathLike[str] | None, setup: Setup, device: str) ->
     """Return a pipeline with the network that a file describes, with as many lanes as the GPU's free memory allows.
 
     Args:
-        weights: a local file; None: see `weights.located`.
+        weights: a local file; None: see `NetworkFiles.located`.
         setup: what is the same for all frames.
         device: "cpu", "cuda" or "cuda:N".
 
@@ -239,7 +239,7 @@ def opened(weights: str | os.PathLike[str] | None, setup: Setup, device: str) ->
         ModelError: the weights are missing or of no use.
         GpuError: the GPU has too little memory.
     """
-    net = load_weights(located(weights))
+    net = load_weights(FILES.located(weights))
     where = torch.device(device)
     if where.type == "cpu":
         return Pipeline(net, setup, where)

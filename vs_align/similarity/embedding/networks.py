@@ -14,7 +14,7 @@ from ...frames import to_rgb, to_tensor
 from ...models import ModelError
 from ..small_luma import SmallLuma, luma_clip
 from .blas import one_blas_thread
-from .files import header, located, read_frame_net
+from .files import FILES, FRAME, SEQUENCE, read_frame_net
 from .framing import Framing, framed, normalised
 from .numpy_net import NumpyNet
 from .time_filters import high_pass
@@ -156,12 +156,14 @@ def open_network(local: str | os.PathLike[str] | None, device: str | None) -> Ne
         ModelError: there is no such file, or it holds no network that this version knows.
         ImportError: the network needs torch, and that is not installed.
     """
-    path = located(local)
-    kind = header(path).kind
-    if kind == "frame":
+    path = FILES.located(local)
+    kind = FILES.header(path).kind
+    if kind == FRAME:
         return FrameNetwork(path)
-    if kind != "sequence":
-        raise ModelError(f"{path} holds a network of kind {kind[:20]!r}, which this vs_align does not know")
+    if kind != SEQUENCE:
+        raise ModelError(
+            f"{path} holds a network of kind {kind[:20]!r}, which this vs_align does not know: give another file"
+        )
     import torch
 
     return SequenceNetwork(path, device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -7,25 +7,20 @@ the frames of a sequence with their places in it, and a last layer makes the emb
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ...models import ModelError, load_state_dict
+from ...models import ModelError
 from .backbones import TRAINED, Backbone, make_backbone
-from .files import FORMAT, VERSION, header
+from .files import FILES, SEQUENCE
 from .frame_norm import FrameNorm
 
-__all__ = ["KIND", "SequenceNet", "SequenceSizes", "load", "save"]
-
-KIND = "sequence"
-"""What a file says of itself, beside format and version."""
+__all__ = ["SequenceNet", "SequenceSizes", "load", "save"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,26 +165,15 @@ class _Block(nn.Module):
         return torch.relu(self.norm(self.linear(self.drop(frames))))
 
 
-def save(path: str | os.PathLike[str], net: SequenceNet) -> None:
+def save(path: str | os.PathLike[str], net: SequenceNet, **said: str) -> None:
     """Write a network's weights and sizes; a file that is there is replaced at once or not at all.
 
     Args:
         path: a name that ends in .safetensors.
         net: on any device.
+        said: what the file says of itself besides.
     """
-    from safetensors.torch import save_file
-
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"the weights' file name must end in .safetensors, not {path.name!r}")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    metadata = {"format": FORMAT, "kind": KIND, "version": VERSION, "config": json.dumps(asdict(net.sizes))}
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        save_file(tensors, part, metadata)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    FILES.save(path, net.state_dict(), asdict(net.sizes), kind=SEQUENCE, **said)
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> SequenceNet:
@@ -202,25 +186,14 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Se
     Raises:
         ModelError: the file cannot be read, is of something else, or of another version.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"there is no embedding file at {path}: give the path of an existing file")
-    net = _described(path)
-    tensors = load_state_dict(path)
-    wanted = {name: tensor.shape for name, tensor in net.state_dict().items()}
-    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
-        raise ModelError(f"{path} does not hold the weights of the network that it describes: give another file")
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise ModelError(f"{path} holds weights that are not finite: give another file")
-    net.load_state_dict(tensors)
-    net.eval().requires_grad_(False).to(device)
-    return net
+    path = FILES.located(path)
+    return FILES.fill(_described(path), path, device)
 
 
 def _described(path: Path) -> SequenceNet:
     """Return a network as a file describes it."""
-    said = header(path)
-    if said.kind != KIND:
+    said = FILES.header(path)
+    if said.kind != SEQUENCE:
         raise ModelError(
             f"{path} holds other weights than a sequence network's: give a file of vs-align train embedding"
         )
@@ -231,4 +204,4 @@ def _described(path: Path) -> SequenceNet:
     except (TypeError, ValueError, RuntimeError) as fault:
         if isinstance(fault, ModelError):
             raise
-        raise ModelError(f"{path} does not describe a network that this vs_align knows: give another file") from fault
+        raise FILES.undescribed(path) from fault

@@ -18,7 +18,7 @@ def load(root: Path, split: str = "") -> Table:
     Raises:
         AnnotationError: there is no such folder, or no video in it.
     """
-    need_folder(root, "give --footage a folder of videos")
+    need_folder(root, "give a folder of videos")
     found = sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEOS)
     if not found:
         raise AnnotationError(f"{root} holds no videos ({', '.join(VIDEOS)}): give a folder that does")

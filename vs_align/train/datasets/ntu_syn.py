@@ -1,17 +1,17 @@
-"""NTU-SYN (Wu et al., ICCV workshops 2019): pairs of cameras of NTU RGB+D, out of step by known numbers of frames.
+"""NTU-SYN (Wu et al., ICCV workshops 2019): pairs of cameras of NTU RGB+D, put out of step by known numbers of frames.
 
-    ROOT/NTU-SYN/pose/SPLIT/S001C002P001R002A007_rgb.avi.json   category_id: the frame at which this camera begins
+    ROOT/NTU-SYN/pose/SPLIT/S001C002P001R002A007_rgb.avi.json   category_id: the frame at which this recording begins
     ROOT/raw_videos/S001C002P001R002A007_rgb.avi                NTU RGB+D's own files
 
-Cameras C001 and C002 of one scene, performer, replication and action are a pair. Frame label_0 of one video and frame
-label_1 of the other are of one moment.
+Cameras C001 and C002 of one scene, performer, replication and action are a pair. The cameras run in step; a
+recording is what is left of its file from that frame on, as the public code of "Beyond Audio and Pose" cuts it.
 """
 
 import re
 from pathlib import Path
 from typing import Any
 
-from .files import load_json, need_folder, need_video, whole_number
+from .files import lines, load_json, need_folder, need_video, whole_number
 from .table import AnnotationError, Table
 
 __all__ = ["load"]
@@ -49,4 +49,5 @@ def load(root: Path, split: str) -> Table:
 def _begin(content: Any, path: Path) -> int:
     if not isinstance(content, dict) or "category_id" not in content:
         raise AnnotationError.at(path, 1, "there is no category_id, the frame at which the camera begins")
-    return whole_number(content["category_id"], path, 1, "category_id")
+    line = next((number for number, text in lines(path) if '"category_id"' in text), 1)
+    return whole_number(content["category_id"], path, line, "category_id")

@@ -28,7 +28,8 @@ class Row:
         video_file_0, video_file_1: video files, or folders of pictures; the same for one video.
         seq_len_0, seq_len_1: how many frames they have; 0: not known.
         label_0, label_1: whole numbers, None where there are none. One for each frame: the phase of the action. A
-            single one: of a pair, the frame that is of the same moment in both; of one video, the class of all of it.
+            single one: of a pair, the frame of its file at which a recording begins, where frames of one number in both
+            files are of one moment; of one video, the class of all of it.
     """
 
     id: int

@@ -6,6 +6,7 @@ stretches of the batch, by the products of the embeddings. Contrastive loss as i
 Learning with Contrastive Predictive Coding", 2018, in both directions.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ class MatchingObjective(Objective):
         return value, {"matched": float(matched)}
 
     def validate(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
-        """Return the share of frames that are told from all others of their stretches, of held-out films."""
+        """Return the loss, and the share of frames told from the others of their stretches, of held-out films."""
         films = self._films().validation
         if not films:
             return {}
@@ -174,12 +175,13 @@ class MatchingObjective(Objective):
             value, matched = matching_loss(made[0], made[1], same, self.config.temperature)
             losses.append(float(value))
             shares.append(float(matched))
-        return {"loss": float(np.mean(losses)), "matched": float(np.mean(shares))}
+        return {"held_out_loss": float(np.mean(losses)), "held_out_matched": float(np.mean(shares))}
 
     def save(self, network: Any, path: Path) -> None:
-        """Write the weights."""
+        """Write the weights, with how they were trained."""
         tensors = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
-        save_frame_net(path, tensors, self.config.sizes, self.config.reach)
+        training = json.dumps(self.config.as_dict())
+        save_frame_net(path, tensors, self.config.sizes, self.config.reach, training=training)
 
 
 def matching_loss(refs: Tensor, clips: Tensor, same: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

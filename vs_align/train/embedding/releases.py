@@ -19,6 +19,7 @@ from ...similarity.embedding.time_filters import high_pass
 from ...similarity.small_luma import SMALL
 from ..faults import TrainFault
 from ..flow.sources import films
+from ..x264 import REPEATABLE
 
 __all__ = ["Film", "Films", "films_of", "zoom_matrix"]
 
@@ -186,9 +187,10 @@ def _encoded(frames: Frames, crf: int) -> Frames:
     """Send frames through x264."""
     import av
 
+    options = {"crf": str(crf), "preset": "veryfast", **REPEATABLE}
     buffer = io.BytesIO()
     with av.open(buffer, mode="w", format="matroska") as sink:
-        stream: Any = sink.add_stream("libx264", rate=24, options={"crf": str(crf), "preset": "veryfast"})
+        stream: Any = sink.add_stream("libx264", rate=24, options=options)
         stream.width, stream.height, stream.pix_fmt = *_SIZE, "gray"
         for frame in frames:
             sink.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "gray")))

@@ -1,5 +1,6 @@
 """The objective "sequence": frames of two views of a video are alike as far as they are of one moment."""
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -149,8 +150,10 @@ class SequenceObjective(Objective):
         return view_figures(network.net, self._validation, device)
 
     def save(self, network: Headed, path: Path) -> None:
-        """Write the network without its head."""
-        sequence_net.save(path, network.net)
+        """Write the network without its head, with how it was trained."""
+        # Where files lie on this machine is nobody's business.
+        told = {**self.config.as_dict(), "backbone_weights": Path(self.config.backbone_weights).name}
+        sequence_net.save(path, network.net, training=json.dumps(told))
 
     def optimizer(self, parameters: Sequence[nn.Parameter]) -> tuple[Any, Any]:
         """Return Adam, and a learning rate that rises in a line and falls along a cosine to nothing."""

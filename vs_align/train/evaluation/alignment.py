@@ -20,7 +20,8 @@ def kendalls_tau(one: Embeddings, other: Embeddings) -> float:
 
     Of all pairs of frames i < j of one: (those whose neighbours are in order - those whose are reversed) / all. Near 1
     it says that order is kept and nothing of how far off the frames are (Dwibedi et al., "Temporal Cycle-Consistency
-    Learning", CVPR 2019).
+    Learning", CVPR 2019). Frames with one neighbour are neither, as in the paper; its code takes SciPy's tau-b, which
+    leaves such pairs out and is larger.
 
     Args:
         one, other: at least two frames, (T, D) and (U, D).

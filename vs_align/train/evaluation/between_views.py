@@ -33,7 +33,9 @@ def made_views(clips: Clips, sampler: Sampler, augmentation: Augmentation, size:
 
 
 def view_figures(net: Any, pairs: Iterable[Batch], device: torch.device) -> dict[str, float]:
-    """Return the mean frame error of nearest neighbours between views, and Kendall's tau.
+    """Return the mean frame error of nearest neighbours between views, and Kendall's tau; nothing where none counts.
+
+    Views of a single frame say nothing, and are left out.
 
     Args:
         net: a sequence network, in eval mode.
@@ -46,8 +48,10 @@ def view_figures(net: Any, pairs: Iterable[Batch], device: torch.device) -> dict
             made = net(pair.frames.to(device), pair.valid.to(device)).float().cpu().numpy()
         kept = pair.valid.numpy()
         one, other = made[0][kept[0]], made[1][kept[1]]
+        if min(len(one), len(other)) < 2:
+            continue
         numbers, other_numbers = (pair.numbers[n].numpy()[kept[n]] for n in range(2))
         errors.append(frame_errors(one, other, numbers, other_numbers))
         taus.append(kendalls_tau(one, other))
     means = [float(part.mean()) for part in errors if len(part)]
-    return {"frame_error": float(np.mean(means or [np.nan])), "tau": float(np.mean(taus or [np.nan]))}
+    return {"frame_error": float(np.mean(means)), "tau": float(np.mean(taus))} if means else {}

@@ -109,4 +109,6 @@ def _between_views(net: "SequenceNet", table: "Table", device: "torch.device") -
         sampler = Sampler(net.sizes.length)
         pairs = made_views(clips, sampler, Augmentation(), net.sizes.size, _PAIRS_EACH)
         found = view_figures(net, pairs, device)
+    if not found:
+        raise TrainFault("none of the videos has two frames: give longer ones")
     return {"frame error between made views, mean": found["frame_error"], "Kendall's tau": found["tau"]}

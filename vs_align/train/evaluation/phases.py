@@ -21,7 +21,9 @@ type Labels = NDArray[np.integer]
 def phase_accuracy(
     training: Sequence[tuple[Embeddings, Labels]], testing: Sequence[tuple[Embeddings, Labels]], share: float = 1.0
 ) -> float:
-    """Return the share of test frames whose phase a linear support vector machine tells, 0 to 1.
+    """Return the share of test frames whose phase a support vector machine tells, 0 to 1.
+
+    Its kernel is radial, scikit-learn's default, as in the public code of TCC and of CARL.
 
     Args:
         training: embeddings and phases of each video.
@@ -31,43 +33,53 @@ def phase_accuracy(
     Raises:
         TrainFault: the videos used have one phase alone.
     """
-    from sklearn.svm import LinearSVC
+    from sklearn.svm import SVC
 
     used = training[: max(1, round(share * len(training)))]
     labels = np.concatenate([part for _, part in used])
     if len(np.unique(labels)) < 2:
         raise TrainFault(f"{len(used)} training videos have one phase alone: use more of them")
-    model = LinearSVC(random_state=0, max_iter=10_000).fit(np.concatenate([part for part, _ in used]), labels)
+    model = SVC().fit(np.concatenate([part for part, _ in used]), labels)
     found = model.predict(np.concatenate([part for part, _ in testing]))
     return float((found == np.concatenate([part for _, part in testing])).mean())
 
 
-def progress(labels: Labels) -> NDArray[np.float64]:
-    """Return for each frame how far it has come through its phase, 0 to 1 and the phases passed, over all phases.
+def progress(labels: Labels, phases: Labels) -> NDArray[np.float64]:
+    """Return for each frame how far it is from each key event, in shares of its video's length.
 
-    Of phases that begin at b_0 = 0, b_1, ..., frame t in phase k of n has progress (k + (t - b_k) / (b_k+1 - b_k)) / n.
+    An event is the last frame before a phase that comes after p_k, for each of the phases p_0 < p_1 < ... but the last;
+    where none comes, the video's last frame. Frame t of T frames has (t - t_k) / T.
+
+    Args:
+        labels: of one video.
+        phases: those that there are in all videos, rising.
+
+    Returns:
+        (T, len(phases) - 1); below 0 before the event.
     """
-    begins = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
-    ends = np.append(begins[1:], len(labels))
-    place = np.searchsorted(begins, np.arange(len(labels)), side="right") - 1
-    within = (np.arange(len(labels)) - begins[place]) / (ends - begins)[place]
-    return np.asarray((place + within) / len(begins), np.float64)
+    later = labels[:, None] > phases[None, :-1]
+    events = np.where(later.any(0), later.argmax(0) - 1, len(labels) - 1).clip(min=0)
+    return np.asarray((np.arange(len(labels))[:, None] - events) / len(labels), np.float64)
 
 
 def progress_r2(training: Sequence[tuple[Embeddings, Labels]], testing: Sequence[tuple[Embeddings, Labels]]) -> float:
-    """Return R^2 of the progress that a linear regression tells: the mean over the test videos, at most 1.
+    """Return R^2 of the progress that a linear regression tells, at most 1: the mean over the key events.
 
-    1 - (squared error) / (squared deviation from the video's mean).
+    1 - (squared error) / (squared deviation from the mean), both over all frames of all test videos, as the public code
+    of TCC and of CARL has it.
 
     Args:
         training, testing: as for `phase_accuracy`.
+
+    Raises:
+        TrainFault: there is no event, since all videos have one phase alone.
     """
     from sklearn.linear_model import LinearRegression
 
-    wanted = np.concatenate([progress(labels) for _, labels in training])
+    phases = np.unique(np.concatenate([labels for _, labels in (*training, *testing)]))
+    if len(phases) < 2:
+        raise TrainFault("the videos have one phase alone: give others")
+    wanted, true = (np.concatenate([progress(labels, phases) for _, labels in part]) for part in (training, testing))
     model = LinearRegression().fit(np.concatenate([part for part, _ in training]), wanted)
-    scores = []
-    for part, labels in testing:
-        true = progress(labels)
-        scores.append(1 - ((model.predict(part) - true) ** 2).sum() / ((true - true.mean()) ** 2).sum())
-    return float(np.mean(scores))
+    told = model.predict(np.concatenate([part for part, _ in testing]))
+    return float((1 - ((told - true) ** 2).sum(0) / ((true - true.mean(0)) ** 2).sum(0)).mean())

@@ -9,10 +9,11 @@ __all__ = ["average_precision"]
 
 
 def average_precision(videos: Sequence[tuple[NDArray[np.floating], NDArray[np.integer]]], count: int) -> float:
-    """Return AP@count, 0 to 1: of the nearest frames of other videos the share of the same phase, over all frames.
+    """Return AP@count, 0 to 1: of the nearest frames of other videos the share of the same phase.
 
     The measure of "Learning by Aligning Videos in Time" (Haresh et al., CVPR 2021), where it is called average
-    precision at K: the ratio of the right ones among the K nearest.
+    precision at K: the ratio of the right ones among the K nearest. A video counts by the mean of its frames, however
+    many it has, as in the public code of CARL.
 
     Args:
         videos: embeddings (T, D) and phases (T,) of at least two videos.
@@ -26,5 +27,5 @@ def average_precision(videos: Sequence[tuple[NDArray[np.floating], NDArray[np.in
         squares = (frames**2).sum(1) - 2 * queries.astype(np.float64) @ frames.T
         # Stable: of equals the first.
         nearest = np.argsort(squares, 1, kind="stable")[:, :count]
-        shares.append((known[nearest] == phases[:, None]).mean(1))
-    return float(np.concatenate(shares).mean())
+        shares.append((known[nearest] == phases[:, None]).mean())
+    return float(np.mean(shares))

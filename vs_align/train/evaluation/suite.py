@@ -19,7 +19,7 @@ __all__ = ["SHARES", "Embedder", "evaluate", "evaluate_pairs", "evaluate_phases"
 type Embedder = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """From frames (T, H, W, 3), RGB, to embeddings (T, D)."""
 type Video = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""Embeddings and phases."""
+"""Embeddings and phases, or numbers of the frames."""
 
 SHARES = (0.1, 0.5, 1.0)
 """Of the training videos whose labels the classification has."""
@@ -72,21 +72,36 @@ def evaluate_pairs(embed: Embedder, size: int, rows: Sequence[Row]) -> dict[str,
 
     Args:
         embed, size: as for `evaluate`.
-        rows: whose labels say which frames of both are of one moment.
+        rows: whose labels say at which frames of their files, which run in step, the recordings begin.
+
+    Raises:
+        TrainFault: a video cannot be read, or no pair has a moment in common.
     """
     errors, taus = [], []
     for row in rows:
-        one, other = (embed(read_video(path, size)) for path in (row.video_file_0, row.video_file_1))
-        begins = [0 if label is None else label[0] for label in (row.label_0, row.label_1)]
-        numbers = [np.arange(len(part)) - begin for part, begin in zip((one, other), begins, strict=True)]
-        errors.append(frame_errors(one, other, *numbers))
+        (one, numbers), (other, other_numbers) = (
+            _recording(embed, size, *part)
+            for part in ((row.video_file_0, row.label_0), (row.video_file_1, row.label_1))
+        )
+        errors.append(frame_errors(one, other, numbers, other_numbers))
         taus.append(kendalls_tau(one, other))
     every = np.concatenate(errors)
+    if not len(every):
+        raise TrainFault("no two recordings have a moment in common: correct the data set's labels")
     return {
         "frame error, mean": float(every.mean()),
         "frame error, median": float(np.median(every)),
         "Kendall's tau": float(np.mean(taus)),
     }
+
+
+def _recording(embed: Embedder, size: int, path: Path, label: tuple[int, ...] | None) -> Video:
+    """Return the embeddings of a recording, and the numbers of its frames in the file."""
+    begin = 0 if label is None else label[0]
+    frames = read_video(path, size)
+    if begin >= len(frames):
+        raise TrainFault(f"{path} has {len(frames)} frames and is said to begin at {begin}: correct the data set")
+    return embed(frames[begin:]), np.arange(begin, len(frames))
 
 
 def _video(embed: Embedder, size: int, row: Row) -> Video:

@@ -1,13 +1,14 @@
 """The looks of a release: what happens to a picture between the camera and two different discs."""
 
 import io
-import platform
 import string
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from ..x264 import REPEATABLE
 
 __all__ = ["LOOKS", "dressed"]
 
@@ -16,11 +17,6 @@ type Picture = NDArray[np.float32]
 type Look = Callable[[Picture, np.random.Generator], Picture]
 
 _BT709 = np.array([0.2126, 0.7152, 0.0722], np.float32)
-
-# x264's AVX2 code for macroblock trees reads memory that nothing was written to where the width is no multiple of 128,
-# and codes differently each time; up to SSE4.2 it does not, with the same result at other widths.
-_X86 = platform.machine().lower() in ("x86_64", "amd64")
-_X264_REPEATS = {"x264-params": "asm=SSE4.2"} if _X86 else {}
 
 
 def dressed(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...], plain: float) -> Picture:
@@ -178,7 +174,7 @@ def x264(picture: Picture, rng: np.random.Generator) -> Picture:
     speed = rng.normal(0, 2, 2)
     count = int(rng.integers(2, 7))
     height, width = picture.shape[:2]
-    options = {"crf": str(int(rng.integers(22, 41))), "preset": "veryfast", "threads": "1", **_X264_REPEATS}
+    options = {"crf": str(int(rng.integers(22, 41))), "preset": "veryfast", **REPEATABLE}
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as sink:
         stream = sink.add_stream("libx264", rate=25, options=options)
