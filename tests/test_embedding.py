@@ -88,6 +88,17 @@ def test_the_same_frames_are_found_in_another_release_where_planestats_fails() -
     assert right(values(vs_align.temporal(clip, ref, tr=8))) < 0.6
 
 
+@pytest.mark.parametrize("length", [8, 12])
+def test_a_few_frames_are_found_in_a_longer_clip(length: int) -> None:
+    """Of an excerpt's frames less is known of what is around them, and the mean that is taken off is another."""
+    whole = held(drawn(slow, 72))
+    ref, clip = whole[30 : 30 + length], released(whole)
+    result = synced(clip, ref, tr=72)
+    assert np.mean(np.array(values(result)) == np.arange(30, 30 + length)) >= 0.8
+    order = random.Random(0).sample(range(length), length)
+    assert found(synced(clip, ref, tr=72), order) == found(result, range(length))
+
+
 def test_equal_frames_score_zero() -> None:
     ref = film()
     result = synced(ref, ref)

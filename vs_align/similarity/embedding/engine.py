@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import vapoursynth as vs
@@ -12,7 +13,7 @@ from ..store import FeatureStore
 from .framing import IDENTITY, Framing
 from .networks import Network
 
-__all__ = ["UNIT", "Embedded", "Pictures", "Vectors", "half_squares"]
+__all__ = ["UNIT", "Cut", "Embedded", "Pictures", "Vectors", "half_squares"]
 
 type Array = NDArray[np.float32]
 type Pictures = dict[int, Array | None]
@@ -20,6 +21,13 @@ type Pictures = dict[int, Array | None]
 
 UNIT = 2048
 """Whole numbers to an embedding's length: dot products of such vectors are below 2 ** 24 and exact in any order."""
+
+
+class Cut(NamedTuple):
+    """How many frames before and after a frame are seen with it."""
+
+    before: int
+    after: int
 
 
 class Vectors:
@@ -93,6 +101,25 @@ class Embedded:
                 self._vectors.keep(frame, vector)
         return found
 
+    def rows_within(self, frames: NDArray[np.int64], cut: Cut) -> Steps[Array]:
+        """Return the embeddings of frames as they are when no more than ``cut`` is seen with them.
+
+        Shape (K, length); zeros where one has none.
+        """
+        found = np.zeros((len(frames), self._network.length), np.float32)
+        done = 0
+        for part in batches(frames):
+            pictures = yield from self.pictures(part)
+            for frame in part:
+                found[done] = self._vector(frame, pictures, cut)
+                done += 1
+        return found
+
+    def cut(self, frame: int) -> Cut:
+        """Return what is seen with a frame: all within the network's reach, less at the clip's ends."""
+        around = self._around(frame)
+        return Cut(frame - around[0], around[-1] - frame)
+
     def pictures(self, frames: Iterable[int]) -> Steps[Pictures]:
         """Return the small pictures of frames and of those around them; None where one cannot be read."""
         wanted = sorted({near for frame in frames for near in self._around(frame)})
@@ -104,11 +131,13 @@ class Embedded:
                 self._pictures.keep(frame, held[frame])
         return held
 
-    def vectors(self, frame: int, pictures: Pictures, framings: Sequence[Framing]) -> Array | None:
+    def vectors(
+        self, frame: int, pictures: Pictures, framings: Sequence[Framing], cut: Cut | None = None
+    ) -> Array | None:
         """Return a frame's embeddings in whole numbers, shape (framings, length), given the pictures around it."""
         if pictures[frame] is None:
             return None
-        near = [k for k in self._around(frame) if pictures[k] is not None]
+        near = [k for k in self._around(frame, cut) if pictures[k] is not None]
         around = [picture for k in near if (picture := pictures[k]) is not None]
         made = self._network.embeddings(around, near.index(frame), framings)
         return np.rint(made * np.float32(UNIT))
@@ -118,13 +147,13 @@ class Embedded:
         self._pictures.clear()
         self._vectors.clear()
 
-    def _vector(self, frame: int, pictures: Pictures) -> Array:
-        made = self.vectors(frame, pictures, [IDENTITY])
+    def _vector(self, frame: int, pictures: Pictures, cut: Cut | None = None) -> Array:
+        made = self.vectors(frame, pictures, [IDENTITY], cut)
         return np.zeros(self._network.length, np.float32) if made is None else made[0]
 
-    def _around(self, frame: int) -> range:
-        reach = self._network.reach
-        return range(max(0, frame - reach), min(self._clip.num_frames, frame + reach + 1))
+    def _around(self, frame: int, cut: Cut | None = None) -> range:
+        before, after = cut or Cut(self._network.reach, self._network.reach)
+        return range(max(0, frame - before), min(self._clip.num_frames, frame + after + 1))
 
 
 def half_squares(rows: Array, vectors: Array) -> NDArray[np.float64]:

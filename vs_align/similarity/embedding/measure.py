@@ -11,7 +11,7 @@ from ..measure import Delivered, Measure, Scores
 from ..requests import Steps
 from ..store import FeatureStore
 from .blas import one_blas_thread
-from .engine import Embedded, Pictures, half_squares
+from .engine import Cut, Embedded, Pictures, half_squares
 from .framing import IDENTITY, ROUGH, STEPS, Framing, neighbours
 from .networks import Network
 
@@ -29,6 +29,8 @@ _SPAN = _BLOCK * (1 + 2 * _SIDE)
 _BETTER, _WORTH = 0.99, 0.9
 # Ref frames and blocks of which costs and framings are kept.
 _KNOWN = 512
+# Of a window, so many frames at most are embedded once more for a ref frame of which less is seen.
+_ANEW = 64
 # Frames beyond those needed that stay in the stores, for threads that are a little ahead or behind.
 _SPARE = 32
 
@@ -40,6 +42,10 @@ class Embedding(Measure):
     against their windows; the one in which they come nearest is the block's proposal. Of the proposals of the block and
     those around it, their median, and no framing at all, that one is taken in which the frames of all these blocks
     come nearest in sum. So it depends on the frame alone, whatever was asked for before.
+
+    At ref's ends less is seen of what is around a frame, and the mean of that, which is taken off, is another. There
+    the likeliest of clip's frames are embedded once more, each with as much around it as ref's frame has; not where
+    the nearest has no more itself, as when both clips end at the same moment.
 
     Args:
         clip, ref: clips of one format and size.
@@ -88,8 +94,15 @@ class Embedding(Measure):
         if target is None:
             values = np.full(len(candidates), np.inf)
         else:
-            with one_blas_thread():
-                values = half_squares(rows, target)[0]
+            values = self._apart(rows, target)
+            cut = self._of_ref.cut(n)
+            if self._differs(cut, candidates, values):
+                near = _nearest_frames(candidates, values)
+                seen = yield from self._of_clip.rows_within(candidates[near], cut)
+                anew = self._apart(seen, target)
+                # Those that were not likely are none.
+                values = np.maximum(values, anew[np.isfinite(anew)].max(initial=0.0))
+                values[near] = anew
         return Scores(values, values, _FLOOR)
 
     def clear(self) -> None:
@@ -98,6 +111,17 @@ class Embedding(Measure):
         self._of_ref.clear()
         self._costs.clear()
         self._chosen.clear()
+
+    def _differs(self, cut: Cut, candidates: Frames, values: NDArray[np.float64]) -> bool:
+        """Say whether the nearest frame is seen with more around it than ref's frame."""
+        if min(cut) == self.reach or not np.isfinite(values).any():
+            return False
+        return self._of_clip.cut(int(candidates[values.argmin()])) != cut
+
+    @staticmethod
+    def _apart(rows: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float64]:
+        with one_blas_thread():
+            return np.asarray(half_squares(rows, target)[0])
 
     def _framing(self, n: int) -> Steps[Framing]:
         """Return the framing in which ref's frame ``n`` is compared."""
@@ -149,7 +173,7 @@ class Embedding(Measure):
             pictures = yield from self._of_ref.pictures(asked)
             rows = []
             for n in asked:
-                rows.append((yield from self._of_clip.rows(self._window(n))))
+                rows.append((yield from self._rows_for(n)))
             costs = {}
             # Two threads do a frame each; one that comes later waits and finds it done.
             for wait in (False, True):
@@ -163,6 +187,17 @@ class Embedding(Measure):
         for n in asked:
             sums += [costs[n][framing] for framing in framings]
         return [float(cost) for cost in sums]
+
+    def _rows_for(self, n: int) -> Steps[NDArray[np.float32]]:
+        """Return the embeddings among which ref's frame ``n``, which is asked for a framing, looks for itself."""
+        assert self._window is not None
+        window = self._window(n)
+        if self.ref.num_frames > 2 * self.reach or not len(window):
+            return (yield from self._of_clip.rows(window))
+        # A few frames alone: none of them has all around it that clip's have.
+        middle = len(window) // 2
+        near = window[max(0, middle - _ANEW // 2) : middle + _ANEW // 2]
+        return (yield from self._of_clip.rows_within(near, self._of_ref.cut(n)))
 
     def _costs_of(
         self, n: int, pictures: Pictures, rows: NDArray[np.float32], framings: Sequence[Framing]
@@ -184,3 +219,10 @@ class Embedding(Measure):
         with one_blas_thread():
             nearest = half_squares(rows, vectors).min(1)
         return [float(cost) if np.isfinite(cost) else 0.0 for cost in nearest]
+
+
+def _nearest_frames(candidates: Frames, values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return which candidates are the nearest, all of a small window, in order."""
+    if len(candidates) <= _ANEW:
+        return np.arange(len(candidates))
+    return np.sort(np.argsort(values, kind="stable")[:_ANEW])
