@@ -255,16 +255,19 @@ def close(found: np.ndarray, truth: np.ndarray, source: vs.VideoNode) -> np.ndar
 @pytest.mark.parametrize(
     ("clip", "ref", "size", "offset", "first", "matched"),
     [
-        ("releases/webrtc_chrome.mp4", "releases/webrtc_chrome.webm", (240, 136), 0, 0, 899),
+        pytest.param(
+            "releases/webrtc_chrome.mp4", "releases/webrtc_chrome.webm", (240, 136), 0, 0, 899, marks=pytest.mark.slow
+        ),
         ("releases/moviepy_big_buck_bunny_0_30.webm", "releases/moviepy_doc_example2.mp4", (320, 180), 120, 0, 48),
         ("releases/moviepy_doc_example2.mp4", "releases/moviepy_big_buck_bunny_0_30.webm", (320, 180), -120, 120, 48),
-        (
+        pytest.param(
             "releases/intel_one-by-one-person-detection.mp4",
             "releases/intel_preview_one-by-one-person-detection.gif",
             (240, 136),
             230,
             0,
             39,
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -278,7 +281,7 @@ def test_known_pairs_of_releases(clip, ref, size, offset, first, matched):
 
 
 @needs_footage
-@pytest.mark.parametrize("crf", [None, 30])
+@pytest.mark.parametrize("crf", [None, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_film_cut_in_two_places(crf):
     source = footage("real/webrtc_mixed-content.webm", 320, 180)
     clip = source[:78] + source[108:138] + footage("real/psd_testvideo.mp4", 320, 180)[100:150] + source[138:]
@@ -292,7 +295,7 @@ def test_a_film_cut_in_two_places(crf):
     ("crop", "without_geometry"),
     [
         pytest.param((4.8, 3.6, 470.4, 352.8), 0.95, id="zoom", marks=pytest.mark.slow),
-        pytest.param((24, 0, 456, 342), 0.5, id="crop"),
+        pytest.param((24, 0, 456, 342), 0.5, id="crop", marks=pytest.mark.slow),
     ],
 )
 def test_a_zoom_or_a_crop_is_found_and_undone(crop, without_geometry):

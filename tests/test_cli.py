@@ -405,7 +405,7 @@ def test_on_a_terminal_bars_are_drawn_and_taken_away(capsys, monkeypatch):
             marks=pytest.mark.slow,
         ),
         ("vmaf_Seeking_10_288_375.mp4", "vmaf_Seeking_30_480_1050.mp4", "none; so for 100 %"),
-        ("webrtc_chrome.webm", "webrtc_chrome.mp4", "none; so for"),
+        pytest.param("webrtc_chrome.webm", "webrtc_chrome.mp4", "none; so for", marks=pytest.mark.slow),
     ],
     ids=["gif", "bunny", "vmaf", "chrome"],
 )

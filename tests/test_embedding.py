@@ -88,7 +88,7 @@ def test_the_same_frames_are_found_in_another_release_where_planestats_fails() -
     assert right(values(vs_align.temporal(clip, ref, tr=8))) < 0.6
 
 
-@pytest.mark.parametrize("length", [8, 12])
+@pytest.mark.parametrize("length", [8, pytest.param(12, marks=pytest.mark.slow)])
 def test_a_few_frames_are_found_in_a_longer_clip(length: int) -> None:
     """Of an excerpt's frames less is known of what is around them, and the mean that is taken off is another."""
     whole = held(drawn(slow, 72))

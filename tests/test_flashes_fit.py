@@ -68,7 +68,7 @@ def test_clocks_row_times_and_exposures_of_three_cameras() -> None:
     assert picks.error_ms == pytest.approx(begin[nearest] - (1234.0, 40_000.0))
 
 
-@pytest.mark.parametrize("container", ["mp4", "mkv"])
+@pytest.mark.parametrize("container", ["mp4", pytest.param("mkv", marks=pytest.mark.slow)])
 def test_clocks_survive_x264(tmp_path: Path, container: str) -> None:
     cameras = {"a": BASE, "b": upside_down(OTHER)}
     events = {
@@ -195,6 +195,7 @@ def test_flashes_at_even_intervals_could_be_matched_in_several_ways_and_a_hint_s
     agree(fit_clocks(events, "a", hint=frames_of(cameras, times[9])), cameras)
 
 
+@pytest.mark.slow
 def test_flashes_at_one_place_of_every_frame_do_not_say_the_time_per_row() -> None:
     # 30 frames from one flash to the next: always the same rows.
     times = 2000.0 + 1000.0 * np.arange(50)

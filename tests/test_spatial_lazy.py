@@ -183,6 +183,7 @@ def test_two_outputs_of_the_same_clips_do_not_disturb_each_other():
 # ---------------------------------------------------------------- other environments, memory
 
 
+@pytest.mark.slow
 def test_two_environments_one_after_the_other_give_the_same_frames():
     pytest.importorskip("vsengine")
     first, second = script("""

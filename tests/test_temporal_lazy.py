@@ -204,7 +204,7 @@ RATE_30_24 = {"clip_num": 30, "clip_den": 1, "ref_num": 24, "ref_den": 1}
 
 
 @MEASURES
-@pytest.mark.parametrize("kind", ["grain", "noise"])
+@pytest.mark.parametrize("kind", ["grain", pytest.param("noise", marks=pytest.mark.slow)])
 def test_any_order_gives_the_same_answers(kind, similarity):
     clip, ref = pair(kind)
     for options in ({}, RATE_30_24):

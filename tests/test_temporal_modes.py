@@ -162,6 +162,7 @@ def test_work_that_takes_long_says_how_far_it_is(film, monkeypatch, caplog):
     assert len(notes) == 4
 
 
+@pytest.mark.slow
 def test_many_frames_are_looked_at_in_bounded_depth():
     clip = vs.core.std.BlankClip(format=vs.GRAY8, width=16, height=8, length=20_000, keep=True)
     synced = vs_align.temporal(clip, clip, tr=2, mode="offset", similarity="structure")
