@@ -139,6 +139,7 @@ def test_figures_of_phases(tmp_path, capsys):
 
 
 def test_what_cannot_be_trained_is_one_line(films, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # Where runs without --out are.
     assert "give a folder of videos" in refused(capsys, *train(tmp_path, tmp_path / "none"))
     (tmp_path / "empty").mkdir()
     assert "holds no videos" in refused(capsys, *train(tmp_path, tmp_path / "empty"))
