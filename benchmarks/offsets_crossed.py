@@ -10,46 +10,25 @@ gets who never sees a test film. Pairs are made as in offsets.py; margins of 95 
 
 import argparse
 import collections
-import hashlib
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from offsets import TEST_PAIRS, compared_views, line, second_copies
 
 from vs_align.matching.offsets import PREDICTORS, Sight
 from vs_align.train.configs import read
 from vs_align.train.offset.config import CONFIGS, OffsetConfig
 from vs_align.train.offset.evidence import fit_evidence
-from vs_align.train.offset.scenes import Material, Pair, films, material, pairs
-from vs_align.train.offset.scoring import CHANCE, errors, margin
-from vs_align.train.offset.views import Difficulty
+from vs_align.train.offset.scenes import Material, Pair, films, pairs
+from vs_align.train.offset.scoring import CHANCE, errors
 
 PARTS = 5
-PAIRS = 12
 CHOSEN, NOTHING = "chosen by validation", "chance: 0"
-SECOND_COPIES = (
-    "vmaf_Seeking_10", "webrtc_chrome.webm", "mdn_flower.webm", "carphone_distorted", "doc_example2",
-    "big_buck_bunny_432", "cam02", "squats", "multicam/", "metrics/",
-)  # fmt: skip
 type Errors = dict[str, NDArray[np.float64]]
 type Predictors = dict[str, Callable[[Sight], int]]
-
-
-def everything(footage: Path, config: OffsetConfig, cache: Path | None) -> list[Material]:
-    """Return the compared views of all films."""
-    paths = films(footage, (), SECOND_COPIES)
-    key = hashlib.sha256(repr((config.similarity, config.length, config.seed, config.frames, paths)).encode())
-    kept = None if cache is None else cache / f"all_{config.similarity}_{key.hexdigest()[:12]}.pickle"
-    if kept is not None and kept.is_file():
-        return list(pickle.loads(kept.read_bytes()))
-    made = list(material(paths, config, tuple(Difficulty)))
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(pickle.dumps(made))
-    return made
 
 
 def dealt(made: Sequence[Material], count: int) -> list[list[Material]]:
@@ -92,18 +71,6 @@ def one_fold(parts: Sequence[Sequence[Pair]], test: int) -> Errors:
     return {NOTHING: errors(lambda _: 0, tested), CHOSEN: found[chosen], **found}
 
 
-def line(name: str, off: NDArray[np.float64], tested: Sequence[Pair]) -> str:
-    """Return a row of the table."""
-    of = [pair.material.film for pair in tested]
-    mean, median = margin(off, of), margin(off, of, np.median)
-    kinds = np.array([pair.material.difficulty.value for pair in tested])
-    each = " | ".join(f"{off[kinds == difficulty.value].mean():.2f}" for difficulty in Difficulty)
-    return (
-        f"| {name} | {off.mean():.2f} ({mean[0]:.2f} to {mean[1]:.2f}) | {np.median(off):.1f} "
-        f"({median[0]:.1f} to {median[1]:.1f}) | {(off <= 1).mean():.2f} | {each} |"
-    )
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -112,17 +79,18 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder for compared views")
     options = parser.parse_args()
     config = replace(read(OffsetConfig, "blend", CONFIGS), similarity=options.measure)
-    views = dealt(everything(options.footage, config, options.cache), PARTS)
-    parts = [list(pairs(part, config.length, PAIRS, config.seed + k)) for k, part in enumerate(views)]
+    paths = films(options.footage, (), second_copies(config))
+    views = dealt(compared_views(paths, config, options.cache), PARTS)
+    parts = [list(pairs(part, config.length, TEST_PAIRS, config.seed + k)) for k, part in enumerate(views)]
     found = [one_fold(parts, test) for test in range(PARTS)]
     tested = [pair for part in parts for pair in with_offset(part)]
     scenes = len({(pair.material.film, pair.material.scene) for pair in tested})
-    count = len({pair.material.film for pair in tested})
-    print(f"\n{count} films, {scenes} scenes, {len(tested)} pairs. Chance: {CHANCE:.2f} expected.\n")
+    of = [pair.material.film for pair in tested]
+    print(f"\n{len({*of})} films, {scenes} scenes, {len(tested)} pairs. Chance: {CHANCE:.2f} expected.\n")
     print("| method | mean error, frames | median error | within 1 | release | worn | camera | across |")
     print("|---|---|---|---|---|---|---|---|")
     for name in found[0]:
-        print(line(name, np.concatenate([each[name] for each in found]), tested), flush=True)
+        print(line(name, np.concatenate([each[name] for each in found]), tested, of), flush=True)
 
 
 if __name__ == "__main__":

@@ -165,9 +165,7 @@ def temporal(
     by_pose = similarity == Similarity.POSE
     check_clips(check, clip, ref, out, fallback, geometry, by_pose)
     posed = check_pose(check, by_pose, keypoints, ref_keypoints, mirror)
-    tr, modes = check_mode(check, mode, tr, lag, penalty)
-    if by_pose and penalty is None:
-        modes = replace(modes, penalty=None)
+    tr, modes = check_mode(check, mode, tr, lag, penalty, by_pose)
     check_fallback(check, fallback, modes)
     options = replace(
         check_options(check, precision, similarity, engine, device, backend, batch_size, shortlist, weights, model),

@@ -90,7 +90,9 @@ def check_fallback(check: Checks, fallback: vs.VideoNode | None, modes: ModeOpti
         check.value_error(f"mode={modes.mode.value!r} compares nothing, so that fallback has no use; leave it out.")
 
 
-def check_mode(check: Checks, mode: object, tr: object, lag: object, penalty: object) -> tuple[int | None, ModeOptions]:
+def check_mode(
+    check: Checks, mode: object, tr: object, lag: object, penalty: object, by_pose: bool
+) -> tuple[int | None, ModeOptions]:
     """Return the radius of the window, None for all of clip, and how a frame is chosen."""
     chosen = check.choice(mode, "mode", Mode)
     if tr is None and chosen not in WHOLE:
@@ -101,8 +103,10 @@ def check_mode(check: Checks, mode: object, tr: object, lag: object, penalty: ob
             check.value_error(f"{name} is for {Mode.DTW.value}; mode is {chosen.value!r}, leave it out.")
     if lag is not None and radius is None:
         check.value_error("lag is for a finite tr; with tr=None the path goes through all frames, leave it out.")
-    cost = _PENALTY if penalty is None else check.number(penalty, "penalty")
-    if not 0 <= cost < math.inf:
+    # Of poses the rows say how much it is.
+    usual = None if by_pose else _PENALTY
+    cost = usual if penalty is None else check.number(penalty, "penalty")
+    if cost is not None and not 0 <= cost < math.inf:
         check.value_error(f"penalty must be 0 or a positive number, not {shown(penalty)}.")
     rows = _LAG if lag is None else check.integer(lag, "lag", 0)
     return radius, ModeOptions(mode=chosen, lag=rows if chosen is Mode.DTW and radius is not None else 0, penalty=cost)

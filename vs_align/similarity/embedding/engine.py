@@ -106,14 +106,11 @@ class Embedded:
 
         Shape (K, length); zeros where one has none.
         """
-        found = np.zeros((len(frames), self._network.length), np.float32)
-        done = 0
+        found: list[Array] = []
         for part in batches(frames):
             pictures = yield from self.pictures(part)
-            for frame in part:
-                found[done] = self._vector(frame, pictures, cut)
-                done += 1
-        return found
+            found += [self._vector(frame, pictures, cut) for frame in part]
+        return np.array(found)
 
     def cut(self, frame: int) -> Cut:
         """Return what is seen with a frame: all within the network's reach, less at the clip's ends."""

@@ -113,7 +113,7 @@ class Embedding(Measure):
         self._chosen.clear()
 
     def _differs(self, cut: Cut, candidates: Frames, values: NDArray[np.float64]) -> bool:
-        """Say whether the nearest frame is seen with more around it than ref's frame."""
+        """Say whether the nearest frame is seen with another number of frames around it than ref's frame."""
         if min(cut) == self.reach or not np.isfinite(values).any():
             return False
         return self._of_clip.cut(int(candidates[values.argmin()])) != cut
